@@ -1,0 +1,1 @@
+//! Traits, state, registries and streams of random numbers

@@ -1,0 +1,1 @@
+//! Rotated digits under SO(2)

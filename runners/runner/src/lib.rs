@@ -1,0 +1,1 @@
+//! Runs an experiment described by one JSON file
