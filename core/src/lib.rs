@@ -1,1 +1,49 @@
-//! Traits, state, registries and streams of random numbers
+//! Isotropy's core: what a component is, and how components find one another.
+//!
+//! One idea holds it together: a point only ever moves because a group acts on it. A sampler step
+//! flows the point along the fields of an action, `x <- flow(x, xi)`, with coefficients `xi` in a
+//! frame of fields. Ordinary diffusion is the case of the translation group.
+//!
+//! The six traits are [`Group`], [`Representation`] (with [`Drive`] for those whose fields move
+//! points), [`NoisingProcess`], [`ScoreModel`], [`Sampler`] and [`Dataset`]. Beside them stand
+//! [`Objective`], [`Metric`], [`Plot`] and [`Schedule`]. Everything is batched: axis 0 is the batch.
+
+pub mod conformance;
+pub mod dataset;
+mod error;
+pub mod evaluation;
+pub mod group;
+pub mod model;
+pub mod objective;
+pub mod prediction;
+pub mod process;
+pub mod registry;
+pub mod representation;
+pub mod sampler;
+pub mod schedule;
+pub mod state;
+pub mod streams;
+mod xi;
+
+pub use dataset::{Dataset, LoadContext, Split};
+pub use error::{Error, Result};
+pub use evaluation::{Better, Evaluation, Measured, Metric, Plot, Services};
+pub use group::{FiniteGroup, Group, LieGroup};
+pub use model::{ModelContext, ScoreModel};
+pub use objective::{Loss, LossContext, Objective};
+pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
+pub use process::{NoiseOperator, NoisingProcess, Step, Terms, TimeDomain};
+pub use registry::{
+    CHECKS, Component, DatasetConfig, GroupConfig, MetricConfig, ModelConfig, ObjectiveConfig,
+    PLUGINS, PlotConfig, Plugin, ProcessConfig, RepresentationConfig, SamplerConfig,
+    ScheduleConfig,
+};
+pub use representation::{Drive, FlowCoordinates, Representation};
+pub use sampler::{FreshNoise, Noise, Observer, RecordingNoise, Sampled, Sampler};
+pub use schedule::Schedule;
+pub use state::{Field, FieldSpec, Fields, Moves, State, StateSpec};
+pub use streams::{Stream, Streams};
+pub use xi::{Element, Xi};
+
+// The macros of this crate expand to paths through it, so that a plugin needs no further line.
+pub use {inventory, linkme, schemars};

@@ -1,0 +1,74 @@
+//! The conformance suite: what every registered component is checked for.
+
+/// Outcome of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The error is within the tolerance.
+    Pass,
+    /// It is not.
+    Fail,
+    /// The check does not apply; `why` says so.
+    Skip,
+}
+
+/// One line of the table that `runner check` prints.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct CheckResult {
+    /// Name of the check.
+    pub check: String,
+    /// Outcome.
+    pub status: Status,
+    /// Largest error seen, where there is one.
+    pub error: Option<f64>,
+    /// What was allowed.
+    pub tolerance: Option<f64>,
+    /// Why it failed or was skipped; empty when it passed.
+    pub why: String,
+}
+
+impl CheckResult {
+    /// Compares an error with its tolerance. NaN fails.
+    pub fn compare(check: &str, error: f64, tolerance: f64) -> Self {
+        let pass = error <= tolerance;
+        Self {
+            check: check.into(),
+            status: if pass { Status::Pass } else { Status::Fail },
+            error: Some(error),
+            tolerance: Some(tolerance),
+            why: if pass { String::new() } else { format!("error {error:.3e} > {tolerance:.3e}") },
+        }
+    }
+
+    /// A check that does not apply.
+    pub fn skip(check: &str, why: impl Into<String>) -> Self {
+        Self {
+            check: check.into(),
+            status: Status::Skip,
+            error: None,
+            tolerance: None,
+            why: why.into(),
+        }
+    }
+
+    /// A check that failed without a number.
+    pub fn fail(check: &str, why: impl Into<String>) -> Self {
+        Self {
+            check: check.into(),
+            status: Status::Fail,
+            error: None,
+            tolerance: None,
+            why: why.into(),
+        }
+    }
+}
+
+/// A check that a plugin adds for one of its components.
+pub struct ExtraCheck {
+    /// Kind of the component.
+    pub kind: &'static str,
+    /// Name of the component.
+    pub name: &'static str,
+    /// Runs the check.
+    pub run: fn() -> CheckResult,
+}

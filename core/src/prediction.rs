@@ -1,0 +1,245 @@
+//! What networks predict, what each prediction can drive, and the conversions between them. All
+//! conversions live here.
+//!
+//! Notation: the kernel of a process is `tau_t = mean tau_0 + std z` factor by factor in the
+//! coefficients of the drive; `score = grad_tau log p_t`.
+
+use crate::{Error, Result, Xi};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// The kinds of prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PredictionKind {
+    /// The noise `z` of the kernel: `score = -z / std`.
+    Noise,
+    /// The score itself.
+    Score,
+    /// `std * score` (the score preconditioned by a root of the kernel's covariance).
+    PreconditionedScore,
+    /// The clean coordinates `tau_0` (or clean value, for translations).
+    Clean,
+    /// Two heads: `E[eps tau | x]` and `std E[eps score | x]`, with `eps` the orientation of the
+    /// principal branch (sism.md, pitfall 3). Needed where angles alias.
+    Field,
+    /// One head: `std E[eps (tau/2 + score) | x]`; serves the reverse SDE of a VP process only.
+    FieldSum,
+    /// Class logits; drives nothing.
+    Logits,
+}
+
+/// What a sampler or an estimator needs from a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// The reverse SDE.
+    ReverseSde,
+    /// The probability-flow ODE.
+    ProbabilityFlow,
+    /// The likelihood by the probability-flow ODE.
+    Likelihood,
+    /// Langevin correction.
+    Corrector,
+}
+
+impl PredictionKind {
+    /// Whether this prediction can drive the purpose.
+    pub fn can_drive(self, purpose: Purpose) -> bool {
+        match self {
+            Self::Noise | Self::Score | Self::PreconditionedScore | Self::Clean | Self::Field => {
+                true
+            }
+            Self::FieldSum => purpose == Purpose::ReverseSde,
+            Self::Logits => false,
+        }
+    }
+
+    /// Number of coefficient-shaped heads that a network needs for it.
+    pub fn heads(self) -> i64 {
+        match self {
+            Self::Field => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// What a model returns.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    /// Which kind it is.
+    pub kind: PredictionKind,
+    /// One entry per head ([`PredictionKind::heads`]).
+    pub heads: Vec<Xi>,
+}
+
+impl Prediction {
+    /// A prediction with one head.
+    pub fn one(kind: PredictionKind, xi: impl Into<Xi>) -> Self {
+        Self { kind, heads: vec![xi.into()] }
+    }
+}
+
+/// A number for the whole batch, or one for each point (shape `[B, 1, ..]`, ready to broadcast).
+#[derive(Debug)]
+pub enum Scale {
+    /// The same for all: times are equal, as they are in a sampler.
+    Same(f64),
+    /// One for each point.
+    Each(Tensor),
+}
+
+impl Clone for Scale {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Same(a) => Self::Same(*a),
+            Self::Each(a) => Self::Each(a.shallow_clone()),
+        }
+    }
+}
+
+impl Scale {
+    /// `scale * x`.
+    pub fn times(&self, x: &Tensor) -> Tensor {
+        match self {
+            Self::Same(a) => x * *a,
+            Self::Each(a) => x * a,
+        }
+    }
+
+    /// `x / scale`.
+    pub fn divide(&self, x: &Tensor) -> Tensor {
+        match self {
+            Self::Same(a) => x * a.recip(),
+            Self::Each(a) => x / a,
+        }
+    }
+}
+
+/// The Gaussian kernel of a process at a time: mean factor and standard deviation per factor.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// Factor of the clean coordinates.
+    pub mean: Vec<Scale>,
+    /// Standard deviation of the noise.
+    pub std: Vec<Scale>,
+}
+
+/// A noisy state with everything a target is made of.
+#[derive(Debug)]
+pub struct Perturbed {
+    /// The noisy state, as the model sees it.
+    pub noisy: crate::State,
+    /// The kernel at the times of the batch.
+    pub kernel: Kernel,
+    /// The noise, standard normal; for kernels that are not Gaussian `-std * score`.
+    pub noise: Xi,
+    /// The clean coordinates, where there are some.
+    pub clean: Option<Xi>,
+    /// The noisy (unwrapped) coordinates, where there are some.
+    pub coordinates: Option<Xi>,
+    /// Orientation of the fields against the principal branch; `None` is +1 everywhere.
+    pub orientation: Option<Xi>,
+}
+
+impl Kernel {
+    fn std_times(&self, xi: &Xi) -> Xi {
+        Xi(xi.0.iter().zip(&self.std).map(|(x, std)| std.times(x)).collect())
+    }
+
+    fn divide_std(&self, xi: &Xi) -> Xi {
+        Xi(xi.0.iter().zip(&self.std).map(|(x, std)| std.divide(x)).collect())
+    }
+
+    fn mean_times(&self, xi: &Xi) -> Xi {
+        Xi(xi.0.iter().zip(&self.mean).map(|(x, mean)| mean.times(x)).collect())
+    }
+
+    fn divide_mean(&self, xi: &Xi) -> Xi {
+        Xi(xi.0.iter().zip(&self.mean).map(|(x, mean)| mean.divide(x)).collect())
+    }
+
+    /// The score that a prediction stands for at a point with coordinates `tau`.
+    ///
+    /// # Errors
+    /// When the prediction has no score ([`PredictionKind::FieldSum`], logits), or needs
+    /// coordinates that the drive does not have.
+    pub fn score(&self, prediction: &Prediction, tau: Option<&Xi>) -> Result<Xi> {
+        let head = &prediction.heads[0];
+        match prediction.kind {
+            PredictionKind::Noise => Ok(self.divide_std(&head.scale(-1.0))),
+            PredictionKind::Score => Ok(head.clone()),
+            PredictionKind::PreconditionedScore => Ok(self.divide_std(head)),
+            PredictionKind::Clean => {
+                let tau = tau.ok_or_else(no_coordinates)?;
+                let centred = self.mean_times(head).sub(tau);
+                Ok(self.divide_std(&self.divide_std(&centred)))
+            }
+            PredictionKind::Field => Ok(self.divide_std(&prediction.heads[1])),
+            PredictionKind::FieldSum | PredictionKind::Logits => Err(Error::Unsupported(format!(
+                "a prediction of kind {:?} carries no score of its own",
+                prediction.kind
+            ))),
+        }
+    }
+
+    /// The clean coordinates that a prediction stands for.
+    ///
+    /// # Errors
+    /// As for [`Kernel::score`].
+    pub fn clean(&self, prediction: &Prediction, tau: &Xi) -> Result<Xi> {
+        if prediction.kind == PredictionKind::Clean {
+            return Ok(prediction.heads[0].clone());
+        }
+        // Tweedie: E[tau_0] = (tau + std^2 score) / mean.
+        let score = self.score(prediction, Some(tau))?;
+        Ok(self.divide_mean(&tau.add(&self.std_times(&self.std_times(&score)))))
+    }
+
+    /// The noise that a prediction stands for.
+    ///
+    /// # Errors
+    /// As for [`Kernel::score`].
+    pub fn noise(&self, prediction: &Prediction, tau: Option<&Xi>) -> Result<Xi> {
+        if prediction.kind == PredictionKind::Noise {
+            return Ok(prediction.heads[0].clone());
+        }
+        Ok(self.std_times(&self.score(prediction, tau)?).scale(-1.0))
+    }
+}
+
+impl Perturbed {
+    /// What a model that predicts `kind` should return for this batch, head by head.
+    ///
+    /// # Errors
+    /// When the process does not provide what the target is made of.
+    pub fn target(&self, kind: PredictionKind) -> Result<Vec<Xi>> {
+        let signed = |xi: Xi| match &self.orientation {
+            Some(eps) => xi.zip(eps, |a, eps| a * eps),
+            None => xi,
+        };
+        Ok(match kind {
+            PredictionKind::Noise => vec![self.noise.clone()],
+            PredictionKind::Score => vec![self.kernel.divide_std(&self.noise.scale(-1.0))],
+            PredictionKind::PreconditionedScore => vec![self.noise.scale(-1.0)],
+            PredictionKind::Clean => vec![self.clean.clone().ok_or_else(no_coordinates)?],
+            PredictionKind::Field => {
+                let tau = self.coordinates.clone().ok_or_else(no_coordinates)?;
+                vec![signed(tau), signed(self.noise.scale(-1.0))]
+            }
+            PredictionKind::FieldSum => {
+                let tau = self.coordinates.as_ref().ok_or_else(no_coordinates)?;
+                let half = self.kernel.std_times(tau).scale(0.5);
+                vec![signed(half.sub(&self.noise))]
+            }
+            PredictionKind::Logits => {
+                return Err(Error::Unsupported("logits have no denoising target".into()));
+            }
+        })
+    }
+}
+
+fn no_coordinates() -> Error {
+    Error::Unsupported("this prediction needs flow coordinates, and the drive has none".into())
+}

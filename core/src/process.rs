@@ -1,0 +1,244 @@
+//! Noising processes: how noise enters the coefficients of a drive, and what a sampler needs to
+//! take it out again.
+
+use crate::{
+    Drive, Error, Kernel, Perturbed, Prediction, Representation, Result, State, Stream, Xi,
+};
+use std::sync::Arc;
+use tch::{Device, Kind, Tensor};
+
+/// The time axis of a process. Times run from `start` (least noise the model was trained on) to
+/// `end` (the prior).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimeDomain {
+    /// Smallest time that is trained.
+    pub start: f64,
+    /// Largest time: the prior.
+    pub end: f64,
+    /// Times are the integers `start ..= end`.
+    pub discrete: bool,
+    /// The model sees `label_scale * t`.
+    pub label_scale: f64,
+}
+
+/// One step of a sampler: from `from` down to `to`. `to == from` stands for the instant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The time at which model and terms are evaluated.
+    pub from: f64,
+    /// The time that the step leads to.
+    pub to: f64,
+}
+
+impl Step {
+    /// The instant `t`.
+    pub fn at(t: f64) -> Self {
+        Self { from: t, to: t }
+    }
+
+    /// `from - to`.
+    pub fn length(&self) -> f64 {
+        self.from - self.to
+    }
+}
+
+impl TimeDomain {
+    /// Continuous time on `[start, end]`; the model sees `t / end`.
+    pub fn continuous(start: f64, end: f64) -> Self {
+        Self { start, end, discrete: false, label_scale: 1.0 / end }
+    }
+
+    /// The integers `1 ..= steps`; the model sees `t / steps`.
+    pub fn steps(steps: i64) -> Self {
+        let end = steps as f64;
+        Self { start: 1.0, end, discrete: true, label_scale: 1.0 / end }
+    }
+
+    /// Times for a training batch, shape `[B]`: uniform, or stratified (one in each of `B` equal
+    /// slices, in random order of use), which lowers the variance of the loss.
+    pub fn sample(
+        &self,
+        batch: i64,
+        stratified: bool,
+        options: (Kind, Device),
+        stream: &mut Stream,
+    ) -> Tensor {
+        let u = stream.uniform(&[batch], options);
+        let u = if stratified { (u + Tensor::arange(batch, options)) / batch as f64 } else { u };
+        if self.discrete {
+            let count = self.end - self.start + 1.0;
+            (u * count).floor_().clamp_max_(count - 1.0) + self.start
+        } else {
+            u * (self.end - self.start) + self.start
+        }
+    }
+
+    /// What the model sees for times `[B]`.
+    pub fn label(&self, t: &Tensor) -> Tensor {
+        t * self.label_scale
+    }
+
+    /// `steps` steps from `end` down to zero noise, equally spaced (integers for discrete time, as
+    /// evenly as they go). The last one ends at 0 for discrete time and at `start` otherwise.
+    ///
+    /// # Errors
+    /// When there are more steps than a discrete process has.
+    pub fn grid(&self, steps: usize) -> Result<Vec<Step>> {
+        if steps == 0 {
+            return Err(Error::config("", "the number of steps must be at least 1"));
+        }
+        let floor = if self.discrete { self.start - 1.0 } else { self.start };
+        let span = self.end - floor;
+        if self.discrete && steps as f64 > span {
+            return Err(Error::config(
+                "",
+                format!("{steps} sampling steps, but the process has only {span} (its `steps`)"),
+            ));
+        }
+        let time = |k: usize| {
+            let t = self.end - span * k as f64 / steps as f64;
+            if self.discrete { t.round() } else { t }
+        };
+        Ok((0..steps).map(|k| Step { from: time(k), to: time(k + 1) }).collect())
+    }
+}
+
+/// How white noise becomes the noise of one factor.
+#[derive(Debug)]
+pub enum NoiseOperator {
+    /// `g z`.
+    White(f64),
+    /// `g L z`, with `L` acting on the index axis of the coefficients: `L` is `[.., n, n]` and `z`
+    /// is `[B, n, d]` (or `[B, n d]` seen as one axis when `flat`).
+    Coloured {
+        /// The scale `g`.
+        scale: f64,
+        /// The root `L` with `L L^T = K`.
+        root: Tensor,
+        /// Whether the root acts on all axes of a point flattened to one.
+        flat: bool,
+    },
+}
+
+impl NoiseOperator {
+    /// The scale `g`.
+    pub fn scale(&self) -> f64 {
+        match self {
+            Self::White(scale) | Self::Coloured { scale, .. } => *scale,
+        }
+    }
+
+    /// White noise to noise.
+    pub fn apply(&self, z: &Tensor) -> Tensor {
+        match self {
+            Self::White(scale) => z * *scale,
+            Self::Coloured { scale, root, flat: false } => root.matmul(z) * *scale,
+            Self::Coloured { scale, root, flat: true } => {
+                let shape = z.size();
+                root.matmul(&z.reshape([shape[0], -1, 1])).reshape(shape) * *scale
+            }
+        }
+    }
+}
+
+/// What moves a point at a time, separately and per factor, as rates per unit of time. The forward
+/// process is `dxi = drift dt + noise dW`; its reversal subtracts the drift and adds
+/// `preconditioned` (the noise covariance applied to the score).
+#[derive(Debug)]
+pub struct Terms {
+    /// Forward drift in the coefficients.
+    pub drift: Xi,
+    /// Noise operator of each factor.
+    pub noise: Vec<NoiseOperator>,
+    /// The plain score, where the prediction has one.
+    pub score: Option<Xi>,
+    /// `noise noise^T score`, per unit of time.
+    pub preconditioned: Xi,
+    /// The h-term of a bridge, already with the noise covariance applied.
+    pub h: Option<Xi>,
+}
+
+/// A process that turns data into noise by moving points along the fields of a drive.
+pub trait NoisingProcess: Send + std::fmt::Debug {
+    /// Short name for messages.
+    fn name(&self) -> String;
+
+    /// The drive whose coefficients the noise lives in.
+    fn drive(&self) -> &Arc<dyn Representation>;
+
+    /// The fields of the drive.
+    fn fields(&self) -> &dyn Drive {
+        self.drive().drive().expect("a process is only built on a representation that drives")
+    }
+
+    /// The time axis.
+    fn time(&self) -> &TimeDomain;
+
+    /// The noisy state at times `t` (`[B]`) and the quantities that a target is made of.
+    ///
+    /// # Errors
+    /// When clean states lie in the singular set of the drive.
+    fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed>;
+
+    /// Simulated steps that [`NoisingProcess::perturb`] takes; 0 when it is in closed form.
+    fn simulated_steps(&self) -> usize {
+        0
+    }
+
+    /// States drawn from the prior; shapes and context from the template.
+    ///
+    /// # Errors
+    /// When the template lacks what the prior depends on.
+    fn prior(&self, template: &State, stream: &mut Stream) -> Result<State>;
+
+    /// Log-density of the prior with respect to the drive's base measure, shape `[B]`; `None` when
+    /// it does not exist (a bridge starts at a point).
+    fn prior_log_prob(&self, state: &State) -> Option<Tensor>;
+
+    /// What moves the point during a step, as rates per unit of time averaged over the step.
+    ///
+    /// # Errors
+    /// When the prediction cannot drive this process.
+    fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms>;
+
+    /// The kernel at time `t`, if it is Gaussian in the coefficients.
+    fn kernel(&self, t: f64) -> Option<Kernel>;
+
+    /// The estimate of the clean state: for a last step without noise, clamping, self-conditioning.
+    ///
+    /// # Errors
+    /// `Unsupported` when the process has none.
+    fn clean(&self, _state: &State, _t: f64, _prediction: &Prediction) -> Result<State> {
+        Err(Error::Unsupported(format!("{} has no estimate of the clean state", self.name())))
+    }
+
+    /// A draw from `p(x_to | x_from, prediction)` with noise `z`: ancestral, DDIM (scaled `z`) and
+    /// discrete bridges.
+    ///
+    /// # Errors
+    /// `Unsupported` when the process has none.
+    fn posterior(
+        &self,
+        _state: &State,
+        _step: Step,
+        _prediction: &Prediction,
+        _z: &Xi,
+    ) -> Result<State> {
+        Err(Error::Unsupported(format!("{} has no closed-form posterior", self.name())))
+    }
+
+    /// A draw from the forward transition from time `from` up to time `to` (re-noising).
+    ///
+    /// # Errors
+    /// `Unsupported` when the process has none.
+    fn transition(&self, _state: &State, _from: f64, _to: f64, _z: &Xi) -> Result<State> {
+        Err(Error::Unsupported(format!("{} has no closed-form transition", self.name())))
+    }
+
+    /// Whether the law of the process is symmetric under this action, so that a configuration may
+    /// claim it.
+    ///
+    /// # Errors
+    /// `Unsupported` with the reason when it is not.
+    fn symmetric_under(&self, symmetry: &dyn Representation) -> Result<()>;
+}

@@ -1,0 +1,150 @@
+//! Representations: how a group acts on a state, and, for drives, the frame of fields along which
+//! points move.
+
+use crate::{Element, Error, Group, Result, State, StateSpec, Xi};
+use tch::Tensor;
+
+/// An action of a group on states.
+pub trait Representation: Send + Sync + std::fmt::Debug {
+    /// Short name for messages.
+    fn name(&self) -> String;
+
+    /// The group that acts.
+    fn group(&self) -> &dyn Group;
+
+    /// Whether states of these shapes can be acted on, checked before any data are read.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    fn accepts(&self, spec: &StateSpec) -> Result<()>;
+
+    /// Shapes (batch first) of group elements that act on this state; shapes as in
+    /// [`Group::xi_shape`]. The default is one element for each point of the batch.
+    fn element_shape(&self, state: &State) -> Result<Vec<Vec<i64>>> {
+        self.group().xi_shape(&[state.batch_size()]).ok_or_else(|| {
+            Error::Unsupported(format!("{} takes its size from the state", self.group().name()))
+        })
+    }
+
+    /// `g . state`: value, lift and context all move, each by its [`Moves`](crate::Moves).
+    ///
+    /// # Errors
+    /// When a field cannot be moved by this group.
+    fn act(&self, g: &Element, state: &State) -> Result<State>;
+
+    /// Pushes a tangent vector of the value at `state` to `g . state`: shape of the value. For a
+    /// linear action this is the action itself, for an affine one its linear part.
+    ///
+    /// # Errors
+    /// When the action has no derivative that is known.
+    fn act_tangent(&self, g: &Element, state: &State, v: &Tensor) -> Result<Tensor>;
+
+    /// An upper bound of the error `|g.(h.x) - (gh).x|` relative to `|x|` that is due to
+    /// interpolation; zero for exact actions. Checks widen their tolerance by it.
+    fn approximation_error(&self) -> f64 {
+        0.0
+    }
+
+    /// The frame of fields, if this action can drive points.
+    fn drive(&self) -> Option<&dyn Drive> {
+        None
+    }
+}
+
+/// A representation whose fields move points: `x <- flow(x, xi)`.
+///
+/// Coefficients `xi` are one tensor per factor, batch first. Nothing here ever forms the matrix of
+/// the frame.
+pub trait Drive: Representation {
+    /// The name of the frame: `flow coordinates (log r, theta)`, `algebra generators`.
+    fn frame(&self) -> String;
+
+    /// Shapes of the coefficients without the batch, one per factor; from the spec alone.
+    fn xi_shape(&self, spec: &StateSpec) -> Vec<Vec<i64>>;
+
+    /// Adds the lift that [`Drive::flow`] updates (unwrapped coordinates, a total angle) to a state
+    /// that comes from a dataset. The default adds nothing.
+    ///
+    /// # Errors
+    /// When the state lies in the singular set.
+    fn lift(&self, state: State) -> Result<State> {
+        Ok(state)
+    }
+
+    /// The point reached by the exact flow with constant coefficients `xi`.
+    fn flow(&self, state: &State, xi: &Xi) -> State;
+
+    /// The tangent vector `sum_i xi_i Pi_i(x)`: shape of the value.
+    fn push(&self, state: &State, xi: &Xi) -> Tensor;
+
+    /// The transpose of [`Drive::push`]: `(Pi_i(x) . covector)_i`. Turns a gradient with respect to
+    /// the value into the generalised score `L log p = Pi^T grad log p`.
+    fn pull(&self, state: &State, covector: &Tensor) -> Xi;
+
+    /// Divergence of every field of the frame with respect to the base measure
+    /// ([`Drive::base_measure`]).
+    fn divergences(&self, state: &State) -> Xi;
+
+    /// The measure that densities and divergences refer to: `Lebesgue`, `Haar`, ...
+    fn base_measure(&self) -> &'static str {
+        "Lebesgue"
+    }
+
+    /// The Ito term `Omega = sum_i (Pi_i . grad) Pi_i` weighted by the variance of each factor's
+    /// noise per unit time: shape of the value. A process with noise `g_k` in factor `k` moves by
+    /// `1/2 Omega(g^2) dt` on top of its drift when it is integrated in `x` instead of by the flow.
+    fn ito(&self, state: &State, variance: &[f64]) -> Tensor;
+
+    /// Flow coordinates, where the frame has them.
+    fn coordinates(&self) -> Option<&dyn FlowCoordinates> {
+        None
+    }
+
+    /// Removes the components that the stabiliser makes invisible. Predictions and targets are
+    /// horizontal. The default is for free actions: nothing to remove.
+    fn horizontal(&self, _state: &State, xi: &Xi) -> Xi {
+        xi.clone()
+    }
+
+    /// `transport(h, xi)` with `h flow(x, xi) = flow(h x, transport(h, xi))`: how noise (after
+    /// colouring) moves with the input under a symmetry.
+    ///
+    /// # Errors
+    /// `Unsupported` when this drive knows no such map for the symmetry: the pair is refused.
+    fn transport(
+        &self,
+        symmetry: &dyn Representation,
+        h: &Element,
+        state: &State,
+        xi: &Xi,
+    ) -> Result<Xi>;
+}
+
+/// Coordinates in which the fields of the frame are the coordinate fields: `dx/dtau_i = Pi_i(x)`.
+pub trait FlowCoordinates {
+    /// Names of the coordinates, one list per factor.
+    fn names(&self) -> Vec<Vec<String>>;
+
+    /// `tau(x)` on the principal branch.
+    fn tau(&self, state: &State) -> Xi;
+
+    /// `tau` followed continuously by the flow, if the state carries it as a lift, else the
+    /// principal branch.
+    fn unwrapped(&self, state: &State) -> Xi {
+        self.tau(state)
+    }
+
+    /// The point with the given (unwrapped) coordinates; keeps the context of `like`.
+    fn point(&self, like: &State, tau: &Xi) -> State;
+
+    /// The orientation `eps` in {-1, +1} of each coordinate field at unwrapped coordinates compared
+    /// with the principal branch of the same point (Pi_theta is reversed where `sin theta < 0`).
+    /// `None` when it is +1 everywhere.
+    fn orientation(&self, tau: &Xi) -> Option<Xi>;
+
+    /// `log |det Pi(x)|`, shape `[B]`: `log p_tau(tau) = log p_X(x) + log |det Pi(x)|`.
+    fn log_abs_det(&self, state: &State) -> Tensor;
+
+    /// Distance of each point from the singular set, shape `[B]`; non-positive inside it.
+    fn regularity(&self, state: &State) -> Tensor;
+}

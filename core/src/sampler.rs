@@ -1,0 +1,159 @@
+//! Samplers: from prior to data, blind to the geometry.
+
+use crate::{
+    Drive, Element, NoisingProcess, Purpose, Representation, Result, ScoreModel, State, Step,
+    Streams, Terms, Xi,
+};
+
+/// What a sampler returns.
+#[derive(Debug)]
+pub struct Sampled {
+    /// The samples.
+    pub state: State,
+    /// Evaluations of the model for each sample (NFE).
+    pub evaluations: usize,
+}
+
+/// Told about each step: index, number of steps, the state after it.
+pub type Observer<'a> = dyn FnMut(usize, usize, &State) + 'a;
+
+/// Integrates a process with a model from prior to data. It never knows which geometry it moves in:
+/// it asks the process for [`Terms`] and the drive for its flow.
+pub trait Sampler: Send + std::fmt::Debug {
+    /// Short name for messages.
+    fn name(&self) -> String;
+
+    /// What it needs from a prediction.
+    fn purpose(&self) -> Purpose;
+
+    /// Runs from `start` to data.
+    ///
+    /// # Errors
+    /// When the prediction cannot drive it, or the model fails.
+    fn run(
+        &self,
+        process: &dyn NoisingProcess,
+        model: &dyn ScoreModel,
+        start: State,
+        noise: &mut dyn Noise,
+        observer: &mut Observer,
+    ) -> Result<Sampled>;
+}
+
+/// Where a sampler's noise comes from. Every draw goes through here, *after* colouring, so that the
+/// noise of a run can be moved with its input.
+pub trait Noise {
+    /// The noise of draw number `index` (unique in a run) at `state`: standard normal, coloured and
+    /// scaled by the terms, horizontal. Per square root of unit time.
+    ///
+    /// # Errors
+    /// When the noise cannot be transported.
+    fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi>;
+
+    /// Standard normal numbers of the shape of `like`, for steps that scale their noise themselves.
+    ///
+    /// # Errors
+    /// When the noise cannot be transported.
+    fn white(&mut self, index: u64, state: &State, like: &Xi, drive: &dyn Drive) -> Result<Xi>;
+}
+
+/// Noise from the run's streams.
+pub struct FreshNoise {
+    streams: Streams,
+    name: String,
+}
+
+impl FreshNoise {
+    /// Noise from the stream `name`.
+    pub fn new(streams: &Streams, name: &str) -> Self {
+        Self { streams: streams.clone(), name: name.to_string() }
+    }
+}
+
+fn normal_like(streams: &Streams, name: &str, index: u64, like: &Xi) -> Xi {
+    let mut stream = streams.stream(name, index);
+    like.map(|a| stream.normal(&a.size(), (a.kind(), a.device())))
+}
+
+fn colour(terms: &Terms, z: &Xi) -> Xi {
+    Xi(z.0.iter().zip(&terms.noise).map(|(z, noise)| noise.apply(z)).collect())
+}
+
+impl Noise for FreshNoise {
+    fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi> {
+        let z = normal_like(&self.streams, &self.name, index, &terms.drift);
+        Ok(drive.horizontal(state, &colour(terms, &z)))
+    }
+
+    fn white(&mut self, index: u64, state: &State, like: &Xi, drive: &dyn Drive) -> Result<Xi> {
+        Ok(drive.horizontal(state, &normal_like(&self.streams, &self.name, index, like)))
+    }
+}
+
+/// Keeps the noise of a run and the state at which each draw was made.
+pub struct RecordingNoise<N> {
+    inner: N,
+    draws: Vec<(State, Xi)>,
+}
+
+impl<N: Noise> RecordingNoise<N> {
+    /// Records what `inner` draws.
+    pub fn new(inner: N) -> Self {
+        Self { inner, draws: Vec::new() }
+    }
+
+    /// Replays the recorded noise as `symmetry` moves it by `h`.
+    pub fn transported<'a>(
+        self,
+        symmetry: &'a dyn Representation,
+        h: &'a Element,
+    ) -> TransportedNoise<'a> {
+        TransportedNoise { draws: self.draws.into_iter(), symmetry, h }
+    }
+}
+
+impl<N: Noise> Noise for RecordingNoise<N> {
+    fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi> {
+        let xi = self.inner.draw(index, state, terms, drive)?;
+        self.draws.push((state.clone(), xi.clone()));
+        Ok(xi)
+    }
+
+    fn white(&mut self, index: u64, state: &State, like: &Xi, drive: &dyn Drive) -> Result<Xi> {
+        let xi = self.inner.white(index, state, like, drive)?;
+        self.draws.push((state.clone(), xi.clone()));
+        Ok(xi)
+    }
+}
+
+/// The noise of a recorded run, moved by a symmetry: with it the run from `h . start` must end in
+/// `h . end`.
+pub struct TransportedNoise<'a> {
+    draws: std::vec::IntoIter<(State, Xi)>,
+    symmetry: &'a dyn Representation,
+    h: &'a Element,
+}
+
+impl TransportedNoise<'_> {
+    fn next(&mut self, drive: &dyn Drive) -> Result<Xi> {
+        let (state, xi) = self.draws.next().ok_or_else(|| {
+            crate::Error::Other("the second run drew more noise than the recorded one".into())
+        })?;
+        drive.transport(self.symmetry, self.h, &state, &xi)
+    }
+}
+
+impl Noise for TransportedNoise<'_> {
+    fn draw(&mut self, _: u64, _: &State, _: &Terms, drive: &dyn Drive) -> Result<Xi> {
+        self.next(drive)
+    }
+
+    fn white(&mut self, _: u64, _: &State, _: &Xi, drive: &dyn Drive) -> Result<Xi> {
+        self.next(drive)
+    }
+}
+
+/// The label tensor `[B]` for a step: all points share the time.
+pub fn times(state: &State, step: Step) -> tch::Tensor {
+    tch::Tensor::full([state.batch_size()], step.from, state.options())
+}
