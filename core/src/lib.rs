@@ -9,6 +9,7 @@
 //! [`Objective`], [`Metric`], [`Plot`] and [`Schedule`]. Everything is batched: axis 0 is the batch.
 
 pub mod conformance;
+pub mod data_source;
 pub mod dataset;
 mod error;
 pub mod evaluation;
@@ -25,6 +26,7 @@ pub mod state;
 pub mod streams;
 mod xi;
 
+pub use data_source::{DATA_SOURCES, DataSource, FetchRequest};
 pub use dataset::{Dataset, LoadContext, Split};
 pub use error::{Error, Result};
 pub use evaluation::{Better, Evaluation, Measured, Metric, Plot, Services};

@@ -1,1 +1,12 @@
-//! Diffusion on Lie-group representations
+//! Diffusion on Lie-group representations: processes, samplers, objectives, toy densities, the
+//! metrics and pictures that go with them, and oracles whose score is known.
+
+pub mod dataset;
+pub mod metric;
+pub mod objective;
+pub mod oracle;
+pub mod plot;
+pub mod process;
+pub mod sampler;
+
+isotropy_core::plugin!("processes, samplers, toy densities, metrics and oracles");

@@ -1,0 +1,1 @@
+//! Score models whose score is known exactly.

@@ -1,0 +1,1 @@
+//! Noising processes in the coefficients of a drive.
