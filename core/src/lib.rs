@@ -13,6 +13,7 @@ pub mod data_source;
 pub mod dataset;
 mod error;
 pub mod evaluation;
+pub mod figure;
 pub mod group;
 pub mod model;
 pub mod objective;
@@ -20,8 +21,10 @@ pub mod prediction;
 pub mod process;
 pub mod registry;
 pub mod representation;
+mod root;
 pub mod sampler;
 pub mod schedule;
+pub mod schedules;
 pub mod state;
 pub mod streams;
 mod xi;
@@ -34,13 +37,16 @@ pub use group::{FiniteGroup, Group, LieGroup};
 pub use model::{ModelContext, ScoreModel};
 pub use objective::{Loss, LossContext, Objective};
 pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
-pub use process::{NoiseOperator, NoisingProcess, Step, Terms, TimeDomain};
+pub use process::{
+    KernelOfTime, NoiseOperator, NoisingProcess, Step, Terms, TimeDomain, probe_symmetry,
+};
 pub use registry::{
     CHECKS, Component, DatasetConfig, GroupConfig, MetricConfig, ModelConfig, ObjectiveConfig,
     PLUGINS, PlotConfig, Plugin, ProcessConfig, RepresentationConfig, SamplerConfig,
     ScheduleConfig,
 };
 pub use representation::{Drive, FlowCoordinates, Representation};
+pub use root::Root;
 pub use sampler::{FreshNoise, Noise, Observer, RecordingNoise, Sampled, Sampler};
 pub use schedule::Schedule;
 pub use state::{Field, FieldSpec, Fields, Moves, State, StateSpec};

@@ -1,10 +1,13 @@
 //! What networks predict, what each prediction can drive, and the conversions between them. All
 //! conversions live here.
 //!
-//! Notation: the kernel of a process is `tau_t = mean tau_0 + std z` factor by factor in the
-//! coefficients of the drive; `score = grad_tau log p_t`.
+//! Notation: the kernel of a process is `tau_t = shift tau_end + mean tau_0 + std L z` factor by
+//! factor in the coordinates of the drive; `score = grad_tau log p_t`. Mostly there is no known end
+//! and no colour: `tau_t = mean tau_0 + std z`. Where there is a known end (the limiting mean of a
+//! Gaussian process, the other end of a bridge), the conversions take *centred* coordinates
+//! `tau_t - shift tau_end`.
 
-use crate::{Error, Result, Xi};
+use crate::{Error, Result, Root, Xi};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -13,12 +16,16 @@ use tch::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PredictionKind {
-    /// The noise `z` of the kernel: `score = -z / std`.
+    /// The noise `z` of the kernel: `score = -L^-T z / std`.
     Noise,
     /// The score itself.
     Score,
-    /// `std * score` (the score preconditioned by a root of the kernel's covariance).
+    /// `std L^T score` (the score preconditioned by a root of the kernel's covariance): `-z`.
     PreconditionedScore,
+    /// `std K score` with `K = L L^T` (the score preconditioned by the covariance): `-L z`. The same
+    /// as [`PredictionKind::PreconditionedScore`] for white noise; for coloured noise it moves with
+    /// the input under a symmetry, whatever the root, and drives samplers without a solve.
+    CovarianceScore,
     /// The clean coordinates `tau_0` (or clean value, for translations).
     Clean,
     /// Two heads: `E[eps tau | x]` and `std E[eps score | x]`, with `eps` the orientation of the
@@ -48,9 +55,12 @@ impl PredictionKind {
     /// Whether this prediction can drive the purpose.
     pub fn can_drive(self, purpose: Purpose) -> bool {
         match self {
-            Self::Noise | Self::Score | Self::PreconditionedScore | Self::Clean | Self::Field => {
-                true
-            }
+            Self::Noise
+            | Self::Score
+            | Self::PreconditionedScore
+            | Self::CovarianceScore
+            | Self::Clean
+            | Self::Field => true,
             Self::FieldSum => purpose == Purpose::ReverseSde,
             Self::Logits => false,
         }
@@ -117,13 +127,17 @@ impl Scale {
     }
 }
 
-/// The Gaussian kernel of a process at a time: mean factor and standard deviation per factor.
+/// The Gaussian kernel of a process at a time: scales per factor, and the colour of the noise.
 #[derive(Debug, Clone)]
 pub struct Kernel {
     /// Factor of the clean coordinates.
     pub mean: Vec<Scale>,
-    /// Standard deviation of the noise.
+    /// Standard deviation of the noise (its scale, where it is coloured).
     pub std: Vec<Scale>,
+    /// Root of the noise covariance of each factor; `None` for white noise.
+    pub colour: Vec<Option<Root>>,
+    /// Factor of the known end: the limiting mean of a Gaussian process, the other end of a bridge.
+    pub shift: Option<Vec<Scale>>,
 }
 
 /// A noisy state with everything a target is made of.
@@ -133,7 +147,8 @@ pub struct Perturbed {
     pub noisy: crate::State,
     /// The kernel at the times of the batch.
     pub kernel: Kernel,
-    /// The noise, standard normal; for kernels that are not Gaussian `-std * score`.
+    /// The noise `z`, standard normal before colouring (in the horizontal directions); for kernels
+    /// that are not Gaussian `-std * score`.
     pub noise: Xi,
     /// The clean coordinates, where there are some.
     pub clean: Option<Xi>,
@@ -144,6 +159,26 @@ pub struct Perturbed {
 }
 
 impl Kernel {
+    /// White noise and no known end.
+    pub fn new(mean: Vec<Scale>, std: Vec<Scale>) -> Self {
+        let colour = std.iter().map(|_| None).collect();
+        Self { mean, std, colour, shift: None }
+    }
+
+    /// The same kernel with noise coloured by a root for each factor.
+    #[must_use]
+    pub fn coloured(mut self, colour: Vec<Option<Root>>) -> Self {
+        self.colour = colour;
+        self
+    }
+
+    /// The same kernel with a known end.
+    #[must_use]
+    pub fn shifted(mut self, shift: Vec<Scale>) -> Self {
+        self.shift = Some(shift);
+        self
+    }
+
     fn std_times(&self, xi: &Xi) -> Xi {
         Xi(xi.0.iter().zip(&self.std).map(|(x, std)| std.times(x)).collect())
     }
@@ -160,23 +195,34 @@ impl Kernel {
         Xi(xi.0.iter().zip(&self.mean).map(|(x, mean)| mean.divide(x)).collect())
     }
 
-    /// The score that a prediction stands for at a point with coordinates `tau`.
+    /// Applies an operation of the root where there is one.
+    fn through(&self, xi: &Xi, f: impl Fn(&Root, &Tensor) -> Tensor) -> Xi {
+        let one = |(x, root): (&Tensor, &Option<Root>)| match root {
+            Some(root) => f(root, x),
+            None => x.shallow_clone(),
+        };
+        Xi(xi.0.iter().zip(&self.colour).map(one).collect())
+    }
+
+    /// The score that a prediction stands for at a point with (centred) coordinates `tau`.
     ///
     /// # Errors
     /// When the prediction has no score ([`PredictionKind::FieldSum`], logits), or needs
     /// coordinates that the drive does not have.
     pub fn score(&self, prediction: &Prediction, tau: Option<&Xi>) -> Result<Xi> {
         let head = &prediction.heads[0];
+        let unroot = |xi: &Xi| self.divide_std(&self.through(xi, Root::solve_transposed));
         match prediction.kind {
-            PredictionKind::Noise => Ok(self.divide_std(&head.scale(-1.0))),
+            PredictionKind::Noise => Ok(unroot(&head.scale(-1.0))),
             PredictionKind::Score => Ok(head.clone()),
-            PredictionKind::PreconditionedScore => Ok(self.divide_std(head)),
+            PredictionKind::PreconditionedScore => Ok(unroot(head)),
+            PredictionKind::CovarianceScore => Ok(unroot(&self.through(head, Root::solve))),
             PredictionKind::Clean => {
                 let tau = tau.ok_or_else(no_coordinates)?;
-                let centred = self.mean_times(head).sub(tau);
-                Ok(self.divide_std(&self.divide_std(&centred)))
+                let centred = self.divide_std(&self.mean_times(head).sub(tau));
+                Ok(unroot(&self.through(&centred, Root::solve)))
             }
-            PredictionKind::Field => Ok(self.divide_std(&prediction.heads[1])),
+            PredictionKind::Field => Ok(unroot(&prediction.heads[1])),
             PredictionKind::FieldSum | PredictionKind::Logits => Err(Error::Unsupported(format!(
                 "a prediction of kind {:?} carries no score of its own",
                 prediction.kind
@@ -184,7 +230,28 @@ impl Kernel {
         }
     }
 
-    /// The clean coordinates that a prediction stands for.
+    /// The covariance of the noise without its scale, applied to the score: `K score` (the score
+    /// itself for white noise). Needs no solve unless the prediction is a plain score's relative
+    /// that does.
+    ///
+    /// # Errors
+    /// As for [`Kernel::score`].
+    pub fn covariance_score(&self, prediction: &Prediction, tau: Option<&Xi>) -> Result<Xi> {
+        let head = &prediction.heads[0];
+        let root = |xi: &Xi| self.divide_std(&self.through(xi, Root::apply));
+        match prediction.kind {
+            PredictionKind::Noise => Ok(root(&head.scale(-1.0))),
+            PredictionKind::PreconditionedScore => Ok(root(head)),
+            PredictionKind::CovarianceScore => Ok(self.divide_std(head)),
+            PredictionKind::Clean => {
+                let tau = tau.ok_or_else(no_coordinates)?;
+                Ok(self.divide_std(&self.divide_std(&self.mean_times(head).sub(tau))))
+            }
+            _ => Ok(self.through(&self.score(prediction, tau)?, Root::covariance)),
+        }
+    }
+
+    /// The clean coordinates that a prediction stands for, at (centred) coordinates `tau`.
     ///
     /// # Errors
     /// As for [`Kernel::score`].
@@ -192,12 +259,12 @@ impl Kernel {
         if prediction.kind == PredictionKind::Clean {
             return Ok(prediction.heads[0].clone());
         }
-        // Tweedie: E[tau_0] = (tau + std^2 score) / mean.
-        let score = self.score(prediction, Some(tau))?;
+        // Tweedie: E[tau_0] = (tau + std^2 K score) / mean.
+        let score = self.covariance_score(prediction, Some(tau))?;
         Ok(self.divide_mean(&tau.add(&self.std_times(&self.std_times(&score)))))
     }
 
-    /// The noise that a prediction stands for.
+    /// The noise `z` (before colouring) that a prediction stands for.
     ///
     /// # Errors
     /// As for [`Kernel::score`].
@@ -205,7 +272,8 @@ impl Kernel {
         if prediction.kind == PredictionKind::Noise {
             return Ok(prediction.heads[0].clone());
         }
-        Ok(self.std_times(&self.score(prediction, tau)?).scale(-1.0))
+        let score = self.std_times(&self.score(prediction, tau)?);
+        Ok(self.through(&score, Root::apply_transposed).scale(-1.0))
     }
 }
 
@@ -221,8 +289,14 @@ impl Perturbed {
         };
         Ok(match kind {
             PredictionKind::Noise => vec![self.noise.clone()],
-            PredictionKind::Score => vec![self.kernel.divide_std(&self.noise.scale(-1.0))],
+            PredictionKind::Score => {
+                let unrooted = self.kernel.through(&self.noise, Root::solve_transposed);
+                vec![self.kernel.divide_std(&unrooted.scale(-1.0))]
+            }
             PredictionKind::PreconditionedScore => vec![self.noise.scale(-1.0)],
+            PredictionKind::CovarianceScore => {
+                vec![self.kernel.through(&self.noise, Root::apply).scale(-1.0)]
+            }
             PredictionKind::Clean => vec![self.clean.clone().ok_or_else(no_coordinates)?],
             PredictionKind::Field => {
                 let tau = self.coordinates.clone().ok_or_else(no_coordinates)?;

@@ -2,7 +2,8 @@
 //! take it out again.
 
 use crate::{
-    Drive, Error, Kernel, Perturbed, Prediction, Representation, Result, State, Stream, Xi,
+    Drive, Error, Kernel, Perturbed, Prediction, Representation, Result, Root, Scale, State,
+    StateSpec, Stream, Streams, Xi,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -108,15 +109,12 @@ impl TimeDomain {
 pub enum NoiseOperator {
     /// `g z`.
     White(f64),
-    /// `g L z`, with `L` acting on the index axis of the coefficients: `L` is `[.., n, n]` and `z`
-    /// is `[B, n, d]` (or `[B, n d]` seen as one axis when `flat`).
+    /// `g L z`.
     Coloured {
         /// The scale `g`.
         scale: f64,
-        /// The root `L` with `L L^T = K`.
-        root: Tensor,
-        /// Whether the root acts on all axes of a point flattened to one.
-        flat: bool,
+        /// The root `L`.
+        root: Root,
     },
 }
 
@@ -132,18 +130,14 @@ impl NoiseOperator {
     pub fn apply(&self, z: &Tensor) -> Tensor {
         match self {
             Self::White(scale) => z * *scale,
-            Self::Coloured { scale, root, flat: false } => root.matmul(z) * *scale,
-            Self::Coloured { scale, root, flat: true } => {
-                let shape = z.size();
-                root.matmul(&z.reshape([shape[0], -1, 1])).reshape(shape) * *scale
-            }
+            Self::Coloured { scale, root } => root.apply(z) * *scale,
         }
     }
 }
 
 /// What moves a point at a time, separately and per factor, as rates per unit of time. The forward
-/// process is `dxi = drift dt + noise dW`; its reversal subtracts the drift and adds
-/// `preconditioned` (the noise covariance applied to the score).
+/// process is `dxi = (drift + h) dt + noise dW`; its reversal subtracts drift and h-term and adds
+/// `preconditioned` (the noise covariance applied to the score). All of them are horizontal.
 #[derive(Debug)]
 pub struct Terms {
     /// Forward drift in the coefficients.
@@ -154,9 +148,14 @@ pub struct Terms {
     pub score: Option<Xi>,
     /// `noise noise^T score`, per unit of time.
     pub preconditioned: Xi,
-    /// The h-term of a bridge, already with the noise covariance applied.
+    /// The h-term of a bridge, already with the noise covariance applied: the part of the forward
+    /// drift that a guidance weight multiplies.
     pub h: Option<Xi>,
 }
+
+/// The kernel as a function of the times of a batch, given in a shape that broadcasts against the
+/// coefficients (`[B, 1, ..]`).
+pub type KernelOfTime = Arc<dyn Fn(&Tensor) -> Kernel + Send + Sync>;
 
 /// A process that turns data into noise by moving points along the fields of a drive.
 pub trait NoisingProcess: Send + std::fmt::Debug {
@@ -204,6 +203,41 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// The kernel at time `t`, if it is Gaussian in the coefficients.
     fn kernel(&self, t: f64) -> Option<Kernel>;
 
+    /// The kernel without its colour as a function that a model can keep: preconditioners (EDM,
+    /// DDBM) scale inputs and outputs by it, for the times of a batch.
+    fn kernel_of_time(&self) -> Option<KernelOfTime> {
+        None
+    }
+
+    /// The noise level of the first factor at time `t`: `std / mean` of the kernel.
+    fn noise_level(&self, t: f64) -> Option<f64> {
+        match (self.kernel(t)?.mean.first()?, self.kernel(t)?.std.first()?) {
+            (Scale::Same(mean), Scale::Same(std)) => Some(std / mean),
+            _ => None,
+        }
+    }
+
+    /// The time at which [`NoisingProcess::noise_level`] takes a value, for grids that are spaced in
+    /// the noise level (Karras); by bisection, so the level has to grow with time. Clamped to the
+    /// time axis.
+    fn time_of_noise(&self, level: f64) -> Option<f64> {
+        let (mut low, mut high) = (self.time().start, self.time().end);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if self.noise_level(middle)? < level { low = middle } else { high = middle }
+        }
+        Some(0.5 * (low + high))
+    }
+
+    /// Unit-scale noise of this process at `state` from standard normal numbers: coloured by the
+    /// root of the kernel, not yet horizontal. White processes return `z`.
+    ///
+    /// # Errors
+    /// When the state lacks what the colour depends on.
+    fn colour(&self, _state: &State, z: &Xi) -> Result<Xi> {
+        Ok(z.clone())
+    }
+
     /// The estimate of the clean state: for a last step without noise, clamping, self-conditioning.
     ///
     /// # Errors
@@ -212,8 +246,8 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         Err(Error::Unsupported(format!("{} has no estimate of the clean state", self.name())))
     }
 
-    /// A draw from `p(x_to | x_from, prediction)` with noise `z`: ancestral, DDIM (scaled `z`) and
-    /// discrete bridges.
+    /// A draw from `p(x_to | x_from, prediction)` with unit-scale noise `z`, already coloured
+    /// ([`Noise::unit`](crate::Noise::unit)): ancestral, DDIM (scaled `z`) and discrete bridges.
     ///
     /// # Errors
     /// `Unsupported` when the process has none.
@@ -227,7 +261,8 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         Err(Error::Unsupported(format!("{} has no closed-form posterior", self.name())))
     }
 
-    /// A draw from the forward transition from time `from` up to time `to` (re-noising).
+    /// A draw from the forward transition from time `from` up to time `to` (re-noising), with
+    /// unit-scale noise `z`, already coloured.
     ///
     /// # Errors
     /// `Unsupported` when the process has none.
@@ -235,10 +270,51 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         Err(Error::Unsupported(format!("{} has no closed-form transition", self.name())))
     }
 
-    /// Whether the law of the process is symmetric under this action, so that a configuration may
-    /// claim it.
+    /// Whether the law of the process on states of these shapes is symmetric under this action, so
+    /// that a configuration may claim it. [`probe_symmetry`] finds out for drift and white noise;
+    /// the process adds what it knows of its prior and of the colour of its noise.
     ///
     /// # Errors
     /// `Unsupported` with the reason when it is not.
-    fn symmetric_under(&self, symmetry: &dyn Representation) -> Result<()>;
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()>;
+}
+
+/// Whether a drift in the coefficients and white noise in them are symmetric, found out on random
+/// states of these shapes (to 1e-6, wider by the approximation error of the action): the drive must
+/// know how to transport, transport must keep the length of coefficients, and the drift at the moved
+/// point must be the moved drift. Sufficient for p_t to stay invariant (spdm.md 1.2).
+///
+/// # Errors
+/// `Unsupported` with the reason when one of them is not.
+pub fn probe_symmetry(
+    drive: &dyn Drive,
+    symmetry: &dyn Representation,
+    spec: &StateSpec,
+    drift: impl Fn(&State) -> Result<Xi>,
+) -> Result<()> {
+    let options = (Kind::Double, Device::Cpu);
+    let mut stream = Streams::new(0).stream("probe", 0);
+    let state = drive.lift(State::random(spec, 8, options, &mut stream))?;
+    let h = symmetry.group().sample(&symmetry.element_shape(&state)?, options, &mut stream);
+    let here = drift(&state)?;
+    let z = drive.horizontal(&state, &here.map(|a| stream.normal(&a.size(), options)));
+    let (moved, moved_z) = (
+        drive.transport(symmetry, &h, &state, &here)?,
+        drive.transport(symmetry, &h, &state, &z)?,
+    );
+    let there = drift(&symmetry.act(&h, &state)?)?;
+    let norm = |a: &Tensor| a.norm().double_value(&[]);
+    let allowed = |a: &Xi| {
+        (1e-6 + symmetry.approximation_error()) * (1.0 + norm(&a.square_norm().sqrt()))
+    };
+    let refuse = |what: &str| {
+        Err(Error::Unsupported(format!("{what} under {} ({})", symmetry.name(), drive.name())))
+    };
+    if norm(&(moved_z.square_norm().sqrt() - z.square_norm().sqrt())) > allowed(&z) {
+        return refuse("white noise keeps its law only under isometries, and lengths change");
+    }
+    if norm(&there.sub(&moved).square_norm().sqrt()) > allowed(&here) {
+        return refuse("the drift does not move with the point");
+    }
+    Ok(())
 }

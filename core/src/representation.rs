@@ -1,11 +1,15 @@
 //! Representations: how a group acts on a state, and, for drives, the frame of fields along which
 //! points move.
 
-use crate::{Element, Error, Group, Result, State, StateSpec, Xi};
-use tch::Tensor;
+use crate::{Element, Error, Field, Group, Moves, Result, State, StateSpec, Stream, Xi};
+use std::any::Any;
+use tch::{Device, Kind, Tensor};
 
 /// An action of a group on states.
-pub trait Representation: Send + Sync + std::fmt::Debug {
+///
+/// `Any`, so that a drive can recognise the symmetries that it knows a transport for
+/// ([`Drive::transport`], [`as_type`]).
+pub trait Representation: Send + Sync + std::fmt::Debug + Any {
     /// Short name for messages.
     fn name(&self) -> String;
 
@@ -45,10 +49,27 @@ pub trait Representation: Send + Sync + std::fmt::Debug {
         0.0
     }
 
+    /// States as a dataset would give them (without lift) on which the conformance suite tests this
+    /// action: regular points, spread over the space. `None`: the suite skips with that reason.
+    fn sample_state(
+        &self,
+        _batch: i64,
+        _options: (Kind, Device),
+        _stream: &mut Stream,
+    ) -> Option<State> {
+        None
+    }
+
     /// The frame of fields, if this action can drive points.
     fn drive(&self) -> Option<&dyn Drive> {
         None
     }
+}
+
+/// The concrete type behind a representation, if it is `T`.
+pub fn as_type<T: Representation>(representation: &dyn Representation) -> Option<&T> {
+    let any: &dyn Any = representation;
+    any.downcast_ref()
 }
 
 /// A representation whose fields move points: `x <- flow(x, xi)`.
@@ -147,4 +168,23 @@ pub trait FlowCoordinates {
 
     /// Distance of each point from the singular set, shape `[B]`; non-positive inside it.
     fn regularity(&self, state: &State) -> Tensor;
+}
+
+/// The matrices `[B, d, d]` by which a symmetry moves vectors of `d` components, for elements with
+/// the batch as their only leading axis: what a drive whose coefficients are vectors (or, with the
+/// determinant, axial vectors) needs to know for [`Drive::transport`], whatever the symmetry is.
+///
+/// # Errors
+/// When the symmetry does not act on vectors of this dimension.
+pub fn vector_matrix(
+    symmetry: &dyn Representation,
+    h: &Element,
+    like: &State,
+    dimension: i64,
+) -> Result<Tensor> {
+    let batch = like.batch_size();
+    let basis = Tensor::eye(dimension, like.options()).expand([batch, -1, -1], false);
+    let state = State::new(Field::new(basis, Moves::Vector).indexed(1));
+    // Row i of the result is the image of basis vector i, so columns of the matrix are its rows.
+    Ok(symmetry.act(h, &state)?.x().transpose(1, 2))
 }

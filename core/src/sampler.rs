@@ -50,11 +50,19 @@ pub trait Noise {
     /// When the noise cannot be transported.
     fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi>;
 
-    /// Standard normal numbers of the shape of `like`, for steps that scale their noise themselves.
+    /// Noise of unit scale with the shapes of `like`, for steps that scale their noise themselves
+    /// ([`NoisingProcess::posterior`]): coloured by the process, horizontal. Standard normal where
+    /// the process is white and every direction is visible.
     ///
     /// # Errors
-    /// When the noise cannot be transported.
-    fn white(&mut self, index: u64, state: &State, like: &Xi, drive: &dyn Drive) -> Result<Xi>;
+    /// When the noise cannot be coloured or transported.
+    fn unit(
+        &mut self,
+        index: u64,
+        state: &State,
+        like: &Xi,
+        process: &dyn NoisingProcess,
+    ) -> Result<Xi>;
 }
 
 /// Noise from the run's streams.
@@ -85,8 +93,15 @@ impl Noise for FreshNoise {
         Ok(drive.horizontal(state, &colour(terms, &z)))
     }
 
-    fn white(&mut self, index: u64, state: &State, like: &Xi, drive: &dyn Drive) -> Result<Xi> {
-        Ok(drive.horizontal(state, &normal_like(&self.streams, &self.name, index, like)))
+    fn unit(
+        &mut self,
+        index: u64,
+        state: &State,
+        like: &Xi,
+        process: &dyn NoisingProcess,
+    ) -> Result<Xi> {
+        let z = normal_like(&self.streams, &self.name, index, like);
+        Ok(process.fields().horizontal(state, &process.colour(state, &z)?))
     }
 }
 
@@ -119,8 +134,14 @@ impl<N: Noise> Noise for RecordingNoise<N> {
         Ok(xi)
     }
 
-    fn white(&mut self, index: u64, state: &State, like: &Xi, drive: &dyn Drive) -> Result<Xi> {
-        let xi = self.inner.white(index, state, like, drive)?;
+    fn unit(
+        &mut self,
+        index: u64,
+        state: &State,
+        like: &Xi,
+        process: &dyn NoisingProcess,
+    ) -> Result<Xi> {
+        let xi = self.inner.unit(index, state, like, process)?;
         self.draws.push((state.clone(), xi.clone()));
         Ok(xi)
     }
@@ -148,8 +169,8 @@ impl Noise for TransportedNoise<'_> {
         self.next(drive)
     }
 
-    fn white(&mut self, _: u64, _: &State, _: &Xi, drive: &dyn Drive) -> Result<Xi> {
-        self.next(drive)
+    fn unit(&mut self, _: u64, _: &State, _: &Xi, process: &dyn NoisingProcess) -> Result<Xi> {
+        self.next(process.fields())
     }
 }
 

@@ -33,7 +33,9 @@ pub struct Field {
     pub tensor: Tensor,
     /// Whether axis 0 is the batch.
     pub batched: bool,
-    /// The axis of the index set (atoms, context points), if there is one; counted with the batch.
+    /// The axis of `tensor` along the index set of the state (atoms, context points), if this field
+    /// has one. A state has one index set, that of its value: a pocket with its own atoms is a
+    /// field without an index axis.
     pub index_axis: Option<usize>,
     /// How groups move it.
     pub moves: Moves,
@@ -147,6 +149,43 @@ impl State {
     /// When the state has none: the dataset does not fit the component that asks.
     pub fn given(&self, name: &str) -> Result<&Field> {
         find(&self.context, name).ok_or_else(|| missing("context", name, &self.context))
+    }
+
+    /// The mask of a padded index set, `[B, N]` with 1 for points that are there and 0 for padding:
+    /// the context field [`State::MASK`]. `None` when all points are there.
+    pub fn mask(&self) -> Option<&Tensor> {
+        find(&self.context, Self::MASK).map(|field| &field.tensor)
+    }
+
+    /// Name of the context field that [`State::mask`] reads.
+    pub const MASK: &str = "mask";
+
+    /// A state of these shapes with standard normal numbers, for probing; sizes that vary become 3,
+    /// and the mask is one everywhere.
+    pub fn random(
+        spec: &StateSpec,
+        batch: i64,
+        options: (Kind, Device),
+        stream: &mut crate::Stream,
+    ) -> Self {
+        let mut field = |name: &str, spec: &FieldSpec| {
+            let mut shape: Vec<i64> =
+                spec.shape.iter().map(|&n| if n < 0 { 3 } else { n }).collect();
+            if spec.batched {
+                shape.insert(0, batch);
+            }
+            let tensor = match name {
+                Self::MASK => Tensor::ones(&shape, options),
+                _ => stream.normal(&shape, options),
+            };
+            let (index_axis, moves) = (spec.index_axis, spec.moves);
+            Field { tensor, batched: spec.batched, index_axis, moves }
+        };
+        let value = field("value", &spec.value);
+        let mut over = |fields: &[(String, FieldSpec)]| {
+            fields.iter().map(|(name, spec)| (name.clone(), field(name, spec))).collect()
+        };
+        Self { value, lift: over(&spec.lift), context: over(&spec.context) }
     }
 
     /// Number of points in the batch.

@@ -32,6 +32,12 @@ impl Streams {
         Stream { seed: mix(mix(self.seed, hash(name)), step), draws: 0 }
     }
 
+    /// Streams that share no draw with these: for validation, which must not disturb training.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        Self { seed: mix(self.seed, hash(name)) }
+    }
+
     /// Seeds libtorch's generator for code that draws by itself (dropout, initialisation) and runs
     /// it. Draws from a [`Stream`] inside `f` would deadlock: draw before.
     pub fn scope<T>(&self, name: &str, step: u64, f: impl FnOnce() -> T) -> T {

@@ -1,5 +1,13 @@
 //! The conformance suite: what every registered component is checked for.
 
+mod drive;
+pub mod group;
+mod measure;
+pub mod model;
+pub mod process;
+pub mod representation;
+pub mod sampler;
+
 /// Outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

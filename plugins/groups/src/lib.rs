@@ -1,1 +1,9 @@
-//! Groups and their representations
+//! Groups and their representations.
+//!
+//! [`group`] holds the groups, one file each; [`representation`] how they act on states, and the
+//! frames of fields of those that can drive points.
+
+pub mod group;
+pub mod representation;
+
+isotropy_core::plugin!("Groups and how they act: rotations, dilations, translations, finite groups");

@@ -1,1 +1,8 @@
-//! Layers and networks
+//! Layers and networks: score models that are not tied to one experiment, and the layers that they
+//! share with other plugins.
+
+pub mod features;
+pub mod layers;
+pub mod mlp;
+
+isotropy_core::plugin!("layers and networks");

@@ -1,1 +1,16 @@
-//! Rotated digits under SO(2)
+//! Rotated digits: the score of a rotation angle is learnt from upright handwritten digits, and the
+//! sampler turns a rotated digit upright (sism.md 2.7, 3.3).
+//!
+//! The group SO(2) acts on the image by rotation; see
+//! [`image_rotation`](isotropy_groups::representation::image_rotation).
+
+pub mod dataset;
+pub mod idx;
+pub mod metric;
+pub mod model;
+pub mod objective;
+pub mod plot;
+pub mod process;
+pub mod source;
+
+isotropy_core::plugin!("rotated handwritten digits: data, score network, classifier, metrics");

@@ -1,1 +1,117 @@
-//! Runs an experiment described by one JSON file
+//! Runs an experiment that one JSON file describes: trains, samples, evaluates, and leaves a run
+//! folder. A plugin outside of this repository gets its own binary of three lines: it names the
+//! plugin and calls [`main`].
+
+pub mod build;
+pub mod catalogue;
+pub mod checkpoint;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod device;
+pub mod evaluation;
+pub mod execute;
+pub mod experiment;
+pub mod guard;
+mod plugins;
+pub mod progress;
+pub mod resolve;
+pub mod run;
+pub mod sampling;
+pub mod services;
+pub mod signals;
+pub mod tensorboard;
+pub mod train;
+
+use clap::Parser;
+use cli::{Cli, Command, DataCommand};
+use isotropy_core::Error;
+use resolve::Refusal;
+use std::process::ExitCode;
+
+/// The whole program: parses the command line, runs the command, prints errors, returns the exit
+/// code (0 ok, 2 configuration, 3 data, 4 numbers, 75 interrupted and resumable, 1 the rest).
+pub fn main() -> ExitCode {
+    guard::install_hook();
+    let cli = Cli::parse();
+    // A panic that no guard caught is a defect of the runner; even then the exit code is documented.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli)));
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(refusal)) => {
+            report(&refusal);
+            ExitCode::from(exit_code(&refusal))
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Refusal> {
+    let data = services::data_folder;
+    match cli.command {
+        None => match &cli.run.config {
+            Some(config) => commands::run::run(config, &cli.run)?,
+            None => {
+                return Err(Error::config("", "nothing to do: name an experiment with --config FILE")
+                    .with_help("runner --help shows examples")
+                    .into());
+            }
+        },
+        Some(Command::Validate { files, sets }) => commands::validate::validate(&files, &sets)?,
+        Some(Command::List { kind, json }) => commands::catalogue::list(kind.as_deref(), json)?,
+        Some(Command::Describe { all: true, .. }) => commands::catalogue::describe_all()?,
+        Some(Command::Describe { kind, name, .. }) => {
+            let (kind, name) = (kind.unwrap_or_default(), name.unwrap_or_default());
+            commands::catalogue::describe(&kind, &name)?;
+        }
+        Some(Command::Schema { out }) => commands::catalogue::schema(out.as_deref())?,
+        Some(Command::Check { kind, name, config, all, json }) => {
+            let what = commands::check::Subject::from_flags(kind, name, config, all)?;
+            commands::check::check(&what, json)?;
+        }
+        Some(Command::Sample { run, count, out, seed, data_dir }) => {
+            commands::rerun::sample(&run, count, out, seed, &data(data_dir))?;
+        }
+        Some(Command::Evaluate { run, data_dir }) => {
+            commands::rerun::evaluate(&run, &data(data_dir))?;
+        }
+        Some(Command::Reproduce { run, data_dir }) => {
+            commands::reproduce::reproduce(&run, &data(data_dir))?;
+        }
+        Some(Command::Data(DataCommand::List { data_dir })) => {
+            commands::data::list(&data(data_dir));
+        }
+        Some(Command::Data(DataCommand::Fetch { name, from, data_dir })) => {
+            commands::data::fetch(&data(data_dir), &name, from)?;
+        }
+        Some(Command::Doctor { data_dir }) => {
+            if !commands::doctor::doctor(&data(data_dir)) {
+                return Err(Error::Other("doctor found faults; see above".into()).into());
+            }
+        }
+        Some(Command::Completions { shell }) => cli::completions(shell),
+    }
+    Ok(())
+}
+
+/// Prints why something was refused, to standard error.
+pub fn report(refusal: &Refusal) {
+    match refusal {
+        Refusal::Diagnostics(diagnostics) => {
+            eprintln!("{}", diagnostics.render(config::Style::for_stderr()));
+        }
+        Refusal::Error(error) => {
+            eprintln!("error: {error}");
+            if let Some(help) = error.help() {
+                eprintln!(" help: {help}");
+            }
+        }
+    }
+}
+
+fn exit_code(refusal: &Refusal) -> u8 {
+    match refusal {
+        Refusal::Diagnostics(_) => 2,
+        Refusal::Error(error) => error.exit_code() as u8,
+    }
+}

@@ -1,1 +1,5 @@
-fn main() {}
+//! The generic runner: `runner --config FILE`.
+
+fn main() -> std::process::ExitCode {
+    runner::main()
+}

@@ -1,1 +1,15 @@
-//! Distances between samples and data.
+//! Distances between samples and data, and counts of samples that went wrong.
+
+mod assignment;
+mod finite;
+mod mmd;
+mod points;
+mod wasserstein;
+
+pub use assignment::assignment;
+pub use finite::FiniteConfig;
+pub use mmd::{MmdConfig, median_distance, mmd, mmd_multi_scale};
+pub use wasserstein::{WassersteinConfig, wasserstein};
+
+#[cfg(test)]
+pub(crate) use points::testing;

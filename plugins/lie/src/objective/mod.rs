@@ -1,1 +1,5 @@
 //! Training objectives.
+
+mod denoising;
+
+pub use denoising::{DenoisingConfig, ErrorNorm, Weighting};

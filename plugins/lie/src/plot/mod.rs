@@ -1,1 +1,5 @@
 //! Pictures of samples.
+
+mod scatter;
+
+pub use scatter::ScatterConfig;

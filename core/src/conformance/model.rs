@@ -1,0 +1,164 @@
+//! Checks of score models: shapes, kinds, gradients, independence of the batch, equivariance.
+
+use super::CheckResult;
+use super::measure::{Found, Table, broken, cpu, relative, relative_xi, worse};
+use crate::{ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State, Streams};
+use tch::{Device, Kind, Tensor, nn::VarStore};
+
+/// Points of the batch that a model is tried on.
+const BATCH: i64 = 6;
+
+/// Checks a model: it is built twice, and its weights turned to double precision where digits count.
+pub fn check_model(
+    config: &dyn ModelConfig,
+    context: &ModelContext,
+    streams: &Streams,
+) -> Vec<CheckResult> {
+    let mut table = Table::default();
+    let subject = Subject { config, context, streams };
+    table.check("prediction has the declared shape and kind", || subject.shapes());
+    table.check("f32 agrees with f64", || subject.kinds());
+    table.check("a point does not depend on its batch", || subject.batch());
+    table.check("gradients are finite", || subject.gradients());
+    table.check("equivariance under the claimed symmetry", || subject.equivariance());
+    table.results
+}
+
+struct Subject<'a> {
+    config: &'a dyn ModelConfig,
+    context: &'a ModelContext<'a>,
+    streams: &'a Streams,
+}
+
+impl Subject<'_> {
+    /// The model with weights of that kind; the store keeps them alive.
+    fn build(&self, kind: Kind) -> Result<(VarStore, Box<dyn ScoreModel>)> {
+        let mut store = VarStore::new(Device::Cpu);
+        let model =
+            self.streams.scope("check model", 0, || self.config.build(&store.root(), self.context))?;
+        if kind == Kind::Double {
+            store.double();
+        }
+        Ok((store, model))
+    }
+
+    /// A noisy state and times: from the process where there is one, else random numbers.
+    fn state(&self, kind: Kind) -> Result<(State, Tensor)> {
+        let mut stream = self.streams.stream("check model", 1);
+        // Drawn in double precision, so that both kinds see the same numbers.
+        let random = |stream: &mut crate::Stream| {
+            State::random(self.context.spec, BATCH, cpu(Kind::Double), stream)
+        };
+        let Some(process) = self.context.process else {
+            let t = Tensor::ones([BATCH], cpu(kind));
+            return Ok((random(&mut stream).to(kind, Device::Cpu), t));
+        };
+        let clean = process.fields().lift(random(&mut stream))?;
+        let t = process.time().sample(BATCH, true, cpu(Kind::Double), &mut stream);
+        let noisy = process.perturb(&clean, &t, &mut stream)?.noisy;
+        Ok((noisy.to(kind, Device::Cpu), t.to_kind(kind)))
+    }
+
+    fn shapes(&self) -> Result<Found> {
+        let (_store, model) = self.build(Kind::Float)?;
+        let (state, t) = self.state(Kind::Float)?;
+        let prediction = tch::no_grad(|| model.predict(&state, &t, false))?;
+        if prediction.kind != model.predicts() {
+            return broken(format!("it declares {:?}, returns {:?}", model.predicts(), prediction.kind));
+        }
+        if prediction.heads.len() as i64 != prediction.kind.heads() {
+            return broken(format!("{} heads for {:?}", prediction.heads.len(), prediction.kind));
+        }
+        if prediction.kind == PredictionKind::Logits {
+            return Ok(Found::Error(0.0, 0.0));
+        }
+        let expected: Vec<Vec<i64>> = self.context.denoised()?.fields().xi_shape(&state.spec());
+        for head in &prediction.heads {
+            for (tensor, shape) in head.0.iter().zip(&expected) {
+                let size = tensor.size();
+                if size[0] != BATCH || size[1..] != shape[..] {
+                    return broken(format!("a head has shape {size:?}, coefficients {shape:?}"));
+                }
+                if tensor.kind() != Kind::Float {
+                    return broken(format!("f32 states give a head of {:?}", tensor.kind()));
+                }
+            }
+        }
+        Ok(Found::Error(0.0, 0.0))
+    }
+
+    fn predict(&self, kind: Kind) -> Result<Prediction> {
+        let (_store, model) = self.build(kind)?;
+        let (state, t) = self.state(kind)?;
+        tch::no_grad(|| model.predict(&state, &t, false))
+    }
+
+    fn kinds(&self) -> Result<Found> {
+        let error = distance(&self.predict(Kind::Float)?, &self.predict(Kind::Double)?);
+        Ok(Found::Error(error, 2e-3))
+    }
+
+    fn batch(&self) -> Result<Found> {
+        let (_store, model) = self.build(Kind::Double)?;
+        let (state, t) = self.state(Kind::Double)?;
+        let all = tch::no_grad(|| model.predict(&state, &t, false))?;
+        let part =
+            tch::no_grad(|| model.predict(&state.narrow(2, 2), &t.narrow(0, 2, 2), false))?;
+        let heads = all.heads.iter().map(|head| head.map(|a| a.narrow(0, 2, 2))).collect();
+        Ok(Found::Error(distance(&part, &Prediction { kind: all.kind, heads }), 1e-9))
+    }
+
+    fn gradients(&self) -> Result<Found> {
+        let (store, model) = self.build(Kind::Float)?;
+        let (state, t) = self.state(Kind::Float)?;
+        let x = state.x().detach().set_requires_grad(true);
+        let prediction = model.predict(&state.with_value(x.shallow_clone()), &t, true)?;
+        let squares = prediction.heads.iter().flat_map(|head| &head.0).map(|a| a.square().sum(Kind::Float));
+        let Some(loss) = squares.reduce(|a, b| a + b) else { return broken("no heads") };
+        if !loss.requires_grad() {
+            return Ok(Found::Skip("neither weights nor value take part in the prediction".into()));
+        }
+        loss.backward();
+        let mut tensors = store.trainable_variables();
+        tensors.push(x);
+        for tensor in tensors {
+            let gradient = tensor.grad();
+            if gradient.defined() && gradient.isfinite().all().int64_value(&[]) == 0 {
+                return broken("a gradient is not finite");
+            }
+        }
+        Ok(Found::Error(0.0, 0.0))
+    }
+
+    /// `model(h x) = transport(h, model(x))`; clean coordinates and field heads move as
+    /// coefficients too, under the linear actions that a process accepts.
+    fn equivariance(&self) -> Result<Found> {
+        let (_store, model) = self.build(Kind::Double)?;
+        let Some(symmetry) = self.context.symmetry.filter(|_| model.claims_symmetry()) else {
+            return Ok(Found::Skip("the model claims no symmetry".into()));
+        };
+        let (state, t) = self.state(Kind::Double)?;
+        let mut stream = self.streams.stream("check model", 2);
+        let shape = symmetry.element_shape(&state)?;
+        let h = symmetry.group().sample(&shape, state.options(), &mut stream);
+        let moved = symmetry.act(&h, &state)?;
+        let (here, there) = tch::no_grad(|| -> Result<_> {
+            Ok((model.predict(&state, &t, false)?, model.predict(&moved, &t, false)?))
+        })?;
+        if here.kind == PredictionKind::Logits {
+            return Ok(Found::Error(distance(&there, &here), 1e-8 + symmetry.approximation_error()));
+        }
+        let fields = self.context.denoised()?.fields();
+        let mut error = 0.0;
+        for (here, there) in here.heads.iter().zip(&there.heads) {
+            let expected = fields.transport(symmetry, &h, &state, here)?;
+            error = worse(error, relative_xi(there, &expected));
+        }
+        Ok(Found::Error(error, 1e-8 + symmetry.approximation_error()))
+    }
+}
+
+fn distance(a: &Prediction, b: &Prediction) -> f64 {
+    let pairs = a.heads.iter().zip(&b.heads);
+    pairs.flat_map(|(a, b)| a.0.iter().zip(&b.0)).map(|(a, b)| relative(a, b)).fold(0.0, worse)
+}

@@ -1,0 +1,210 @@
+//! Checks of representations: the axioms of an action, its derivative, and, for drives, everything
+//! about the frame of fields (in `drive.rs`).
+
+use super::measure::{
+    Found, KINDS, Table, broken, cpu, exact, largest, relative, relative_state, worse,
+};
+use super::{CheckResult, drive};
+use crate::{Drive, Element, Moves, Representation, Result, State, Streams, Xi};
+use tch::{Kind, Tensor};
+
+/// Number of points that an action is tested on.
+const BATCH: i64 = 6;
+
+/// All checks of a representation, on the states that it offers
+/// ([`Representation::sample_state`]). A drive is also checked with itself as the symmetry; other
+/// pairs are [`check_transport`]'s.
+pub fn check_representation(
+    representation: &dyn Representation,
+    streams: &Streams,
+) -> Vec<CheckResult> {
+    let mut table = Table::default();
+    for (kind, label) in KINDS {
+        let mut stream = streams.stream("conformance/state", 0);
+        let Some(state) = representation.sample_state(BATCH, cpu(kind), &mut stream) else {
+            let why = "the representation offers no states to test it on (`sample_state`)";
+            table.results.push(CheckResult::skip("action", why));
+            return table.results;
+        };
+        action(&mut table, representation, &state, label, streams);
+        if let Some(drive) = representation.drive() {
+            drive::frame(&mut table, drive, &state, label, streams);
+        }
+    }
+    if let Some(drive) = representation.drive() {
+        let mut stream = streams.stream("conformance/state", 0);
+        if let Some(state) = representation.sample_state(BATCH, cpu(Kind::Double), &mut stream) {
+            drive::derivatives(&mut table, drive, &state, streams);
+            transport(&mut table, drive, representation, &state, streams);
+        }
+    }
+    table.results
+}
+
+/// Whether a drive's noise can be moved with its input under a symmetry:
+/// `h flow(x, xi) = flow(h x, transport(h, xi))`, linearly in `xi`. Skipped, with the reason, where
+/// the drive refuses the pair.
+pub fn check_transport(
+    drive: &dyn Drive,
+    symmetry: &dyn Representation,
+    streams: &Streams,
+) -> Vec<CheckResult> {
+    let mut table = Table::default();
+    let mut stream = streams.stream("conformance/state", 0);
+    match drive.sample_state(BATCH, cpu(Kind::Double), &mut stream) {
+        Some(state) => transport(&mut table, drive, symmetry, &state, streams),
+        None => table.results.push(CheckResult::skip(
+            "transport",
+            "the drive offers no states to test it on (`sample_state`)",
+        )),
+    }
+    table.results
+}
+
+/// One element for each point of the state.
+pub(super) fn element(
+    representation: &dyn Representation,
+    state: &State,
+    streams: &Streams,
+    name: &str,
+) -> Result<Element> {
+    let mut stream = streams.stream(&format!("conformance/{name}"), 2);
+    let shape = representation.element_shape(state)?;
+    Ok(representation.group().sample(&shape, state.options(), &mut stream))
+}
+
+/// A normal tensor of the shape of another.
+pub(super) fn normal_like(like: &Tensor, streams: &Streams, name: &str) -> Tensor {
+    let mut stream = streams.stream(&format!("conformance/{name}"), 3);
+    stream.normal(&like.size(), (like.kind(), like.device()))
+}
+
+/// Unwrapped coordinates of a group with angles are a representation of its covering only: they are
+/// compared through the points that they stand for, not number by number.
+fn coordinates(field: &crate::Field) -> bool {
+    field.moves == Moves::Coordinates
+}
+
+fn action(
+    table: &mut Table,
+    representation: &dyn Representation,
+    state: &State,
+    label: &str,
+    streams: &Streams,
+) {
+    let group = representation.group();
+    let tolerance = exact(state.options().0) + representation.approximation_error();
+    let lifted = || match representation.drive() {
+        Some(drive) => drive.lift(state.clone()),
+        None => Ok(state.clone()),
+    };
+    let sample = |name: &str| element(representation, state, streams, name);
+    table.check_in("states are accepted", label, || {
+        representation.accepts(&state.spec())?;
+        Ok(Found::Error(0.0, 0.0))
+    });
+    table.check_in("identity acts trivially", label, || {
+        let state = lifted()?;
+        let e = group.identity(&representation.element_shape(&state)?, state.options());
+        let moved = representation.act(&e, &state)?;
+        Ok(Found::Error(relative_state(&moved, &state, |_| false), tolerance))
+    });
+    table.check_in("homomorphism", label, || {
+        let (state, g, h) = (lifted()?, sample("g")?, sample("h")?);
+        let twice = representation.act(&g, &representation.act(&h, &state)?)?;
+        let once = representation.act(&group.compose(&g, &h), &state)?;
+        Ok(Found::Error(relative_state(&twice, &once, coordinates), tolerance))
+    });
+    table.check_in("inverse acts back", label, || {
+        let (state, g) = (lifted()?, sample("g")?);
+        let there = representation.act(&g, &state)?;
+        let back = representation.act(&group.inverse(&g), &there)?;
+        Ok(Found::Error(relative_state(&back, &state, coordinates), tolerance))
+    });
+    table.check_in("shapes and kinds are kept", label, || {
+        let moved = representation.act(&sample("g")?, state)?;
+        let (before, after) = (state.spec(), moved.spec());
+        if before.value != after.value || before.context != after.context {
+            return broken(format!("{before:?} becomes {after:?}"));
+        }
+        if moved.options() != state.options() {
+            return broken(format!("{:?} becomes {:?}", state.options(), moved.options()));
+        }
+        Ok(Found::Error(0.0, 0.0))
+    });
+    table.check_in("points of a batch are independent", label, || {
+        let (state, g) = (lifted()?, sample("g")?);
+        let all = representation.act(&g, &state)?.narrow(1, 1);
+        let one = Element(g.0.iter().map(|t| t.narrow(0, 1, 1)).collect());
+        let alone = representation.act(&one, &state.narrow(1, 1))?;
+        Ok(Found::Error(relative_state(&alone, &all, |_| false), tolerance))
+    });
+    table.check_in("tangents against the action", label, || {
+        // act(g, x + e v) by a central difference in e.
+        let double = state.options().0 == Kind::Double;
+        let (e, allowed) = if double { (1e-5, 1e-7) } else { (1e-2, 1e-3) };
+        let (g, v) = (sample("g")?, normal_like(state.x(), streams, "v"));
+        let tangent = match representation.act_tangent(&g, state, &v) {
+            Err(crate::Error::Unsupported(why)) => return Ok(Found::Skip(why)),
+            other => other?,
+        };
+        let at = |e: f64| -> Result<Tensor> {
+            let moved = representation.act(&g, &state.with_value(state.x() + &v * e))?;
+            Ok(moved.value.tensor)
+        };
+        let difference = (at(e)? - at(-e)?) / (2.0 * e);
+        let allowed = allowed + representation.approximation_error();
+        Ok(Found::Error(relative(&tangent, &difference), allowed))
+    });
+    if representation.drive().and_then(Drive::coordinates).is_some() {
+        table.check_in("coordinates follow the action", label, || {
+            let (state, g) = (lifted()?, sample("g")?);
+            let moved = representation.act(&g, &state)?;
+            let drive = representation.drive().and_then(Drive::coordinates);
+            let Some(chart) = drive else { return broken("the coordinates went away") };
+            let again = chart.point(&moved, &chart.unwrapped(&moved));
+            Ok(Found::Error(relative(again.x(), moved.x()), tolerance))
+        });
+    }
+}
+
+fn transport(
+    table: &mut Table,
+    drive: &dyn Drive,
+    symmetry: &dyn Representation,
+    state: &State,
+    streams: &Streams,
+) {
+    let prepare = || -> Result<(State, Element, Xi, Xi)> {
+        let state = drive.lift(state.clone())?;
+        let h = element(symmetry, &state, streams, "h")?;
+        let xi = drive::coefficients(drive, &state, streams, "xi");
+        let eta = drive::coefficients(drive, &state, streams, "eta");
+        let level = |xi: &Xi| drive.horizontal(&state, &xi.scale(0.5));
+        let (xi, eta) = (level(&xi), level(&eta));
+        Ok((state, h, xi, eta))
+    };
+    table.check("transport of the flow", || {
+        symmetry.accepts(&state.spec())?;
+        let (state, h, xi, _) = prepare()?;
+        let moved = match drive.transport(symmetry, &h, &state, &xi) {
+            Err(crate::Error::Unsupported(why)) => return Ok(Found::Skip(why)),
+            other => other?,
+        };
+        let left = symmetry.act(&h, &drive.flow(&state, &xi))?;
+        let right = drive.flow(&symmetry.act(&h, &state)?, &moved);
+        let tolerance = exact(Kind::Double) + symmetry.approximation_error();
+        Ok(Found::Error(relative_state(&left, &right, |_| false), tolerance))
+    });
+    table.check("transport is linear", || {
+        let (state, h, xi, eta) = prepare()?;
+        let carry = |xi: &Xi| drive.transport(symmetry, &h, &state, xi);
+        let whole = match carry(&xi.add_scaled(&eta, -2.0)) {
+            Err(crate::Error::Unsupported(why)) => return Ok(Found::Skip(why)),
+            other => other?,
+        };
+        let parts = carry(&xi)?.add_scaled(&carry(&eta)?, -2.0);
+        let error = whole.sub(&parts).0.iter().map(largest).fold(0.0, worse);
+        Ok(Found::Error(error, exact(Kind::Double)))
+    });
+}

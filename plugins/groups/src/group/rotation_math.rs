@@ -1,0 +1,224 @@
+//! Formulas for rotations that stay accurate, and have finite derivatives, at angle 0 and at pi.
+//!
+//! `s` is the squared angle. The functions of `s` below are analytic; near 0 their Taylor series is
+//! used, and the closed form sees a harmless argument there, so that autodiff never meets `0/0`.
+
+use std::f64::consts::PI;
+use tch::{Kind, Tensor};
+
+/// `series` (coefficients of powers of `s`) below `threshold`, `closed(sqrt(s))` above it.
+fn analytic(
+    s: &Tensor,
+    threshold: f64,
+    series: &[f64],
+    closed: impl FnOnce(&Tensor) -> Tensor,
+) -> Tensor {
+    let small = s.lt(threshold);
+    let near = s.where_self(&small, &s.zeros_like());
+    let far = s.ones_like().where_self(&small, s).sqrt();
+    let (last, rest) = series.split_last().expect("a series has coefficients");
+    let mut sum = near.ones_like() * *last;
+    for coefficient in rest.iter().rev() {
+        sum = sum * &near + *coefficient;
+    }
+    sum.where_self(&small, &closed(&far))
+}
+
+/// `(-1)^k / (2k + offset)!` for `k < terms`.
+fn factorial_series(offset: u64, terms: u64) -> Vec<f64> {
+    (0..terms)
+        .map(|k| {
+            let factorial: f64 = (1..=2 * k + offset).map(|n| n as f64).product();
+            if k % 2 == 0 { 1.0 / factorial } else { -1.0 / factorial }
+        })
+        .collect()
+}
+
+/// `sin(a) / a`.
+pub fn sinc(s: &Tensor) -> Tensor {
+    analytic(s, 0.05, &factorial_series(1, 6), |a| a.sin() / a)
+}
+
+/// `(1 - cos(a)) / a^2`.
+pub fn one_minus_cos(s: &Tensor) -> Tensor {
+    analytic(s, 0.05, &factorial_series(2, 6), |a| {
+        let half_sine = (a * 0.5).sin() / a;
+        half_sine.square() * 2.0
+    })
+}
+
+/// `(a - sin(a)) / a^3`.
+pub fn minus_sin(s: &Tensor) -> Tensor {
+    analytic(s, 1.0, &factorial_series(3, 9), |a| (a - a.sin()) / a.pow_tensor_scalar(3))
+}
+
+/// `(1 - (a/2) cot(a/2)) / a^2`, for angles up to pi.
+pub fn one_minus_cot(s: &Tensor) -> Tensor {
+    // |B_2k| / (2k)! = 2 zeta(2k) / (2 pi)^2k.
+    const ZETA: [f64; 10] = [
+        1.644_934_066_848_226_4,
+        1.082_323_233_711_138_2,
+        1.017_343_061_984_449_1,
+        1.004_077_356_197_944_3,
+        1.000_994_575_127_818_1,
+        1.000_246_086_553_308,
+        1.000_061_248_135_058_7,
+        1.000_015_282_259_408_7,
+        1.000_003_817_293_265,
+        1.000_000_953_962_033_9,
+    ];
+    let series: Vec<f64> = ZETA
+        .iter()
+        .enumerate()
+        .map(|(k, zeta)| 2.0 * zeta / (2.0 * PI).powi(2 * (k as i32 + 1)))
+        .collect();
+    analytic(s, 1.0, &series, |a| {
+        let half = a * 0.5;
+        (1.0 - &half * half.cos() / half.sin()) / a.square()
+    })
+}
+
+/// The squared norm over the last axis, which is kept.
+pub fn square_norm(a: &Tensor) -> Tensor {
+    a.square().sum_dim_intlist(-1, true, None)
+}
+
+/// The skew matrices `[.., 3, 3]` with `hat(a) b = a x b`, for `a` `[.., 3]`.
+pub fn hat(a: &Tensor) -> Tensor {
+    let (x, y, z) = (a.select(-1, 0), a.select(-1, 1), a.select(-1, 2));
+    let zero = x.zeros_like();
+    let rows = [
+        Tensor::stack(&[&zero, &z.neg(), &y], -1),
+        Tensor::stack(&[&z, &zero, &x.neg()], -1),
+        Tensor::stack(&[&y.neg(), &x, &zero], -1),
+    ];
+    Tensor::stack(&rows, -2)
+}
+
+/// Rotation matrices of rotation vectors (Rodrigues): `1 + sinc hat + (1 - cos)/a^2 hat^2`.
+pub fn exp_so3(xi: &Tensor) -> Tensor {
+    let s = square_norm(xi).unsqueeze(-1);
+    let k = hat(xi);
+    let eye = Tensor::eye(3, (xi.kind(), xi.device()));
+    eye + sinc(&s) * &k + one_minus_cos(&s) * k.matmul(&k)
+}
+
+/// Unit quaternions `(w, x, y, z)`, `[.., 4]`, of rotation matrices. Of the four rows of
+/// `4 q q^T`, which the matrix gives without a root, the one with the largest diagonal entry is
+/// normalised (Shepperd 1978 picks by the same rule), so that no digits are lost at any angle.
+pub fn quaternion(r: &Tensor) -> Tensor {
+    let at = |i: i64, j: i64| r.select(-2, i).select(-1, j);
+    let (xx, yy, zz) = (at(0, 0), at(1, 1), at(2, 2));
+    let (wx, wy, wz) = (at(2, 1) - at(1, 2), at(0, 2) - at(2, 0), at(1, 0) - at(0, 1));
+    let (xy, xz, yz) = (at(0, 1) + at(1, 0), at(0, 2) + at(2, 0), at(1, 2) + at(2, 1));
+    let diagonal = [
+        &xx + &yy + &zz + 1.0,
+        &xx - &yy - &zz + 1.0,
+        &yy - &xx - &zz + 1.0,
+        &zz - &xx - &yy + 1.0,
+    ];
+    let rows = [
+        Tensor::stack(&[&diagonal[0], &wx, &wy, &wz], -1),
+        Tensor::stack(&[&wx, &diagonal[1], &xy, &xz], -1),
+        Tensor::stack(&[&wy, &xy, &diagonal[2], &yz], -1),
+        Tensor::stack(&[&wz, &xz, &yz, &diagonal[3]], -1),
+    ];
+    let rows = Tensor::stack(&rows, -2);
+    let best = Tensor::stack(&diagonal, -1).argmax(-1, true).unsqueeze(-1);
+    let mut size = rows.size();
+    let rank = size.len();
+    size[rank - 2] = 1;
+    let row = rows.gather(-2, &best.expand(&size, false), false).squeeze_dim(-2);
+    &row / square_norm(&row).sqrt()
+}
+
+/// Rotation matrices of unit quaternions `(w, x, y, z)`.
+pub fn matrix(q: &Tensor) -> Tensor {
+    let w = q.narrow(-1, 0, 1).unsqueeze(-1);
+    let k = hat(&q.narrow(-1, 1, 3));
+    let eye = Tensor::eye(3, (q.kind(), q.device()));
+    // v v^T = k^2 + |v|^2, so that 1 + 2 w k + 2 k^2 is the rotation.
+    eye + (w * &k + k.matmul(&k)) * 2.0
+}
+
+/// `2 atan2(|v|, w) / |v|` for unit quaternions `(w, v)`, shape `[.., 1]`.
+pub fn log_factor(q: &Tensor) -> Tensor {
+    let w = q.narrow(-1, 0, 1);
+    let n2 = square_norm(&q.narrow(-1, 1, 3));
+    // 2 asin(n) / n, which is the same near w = 1.
+    let near = n2.lt(1e-3).logical_and(&w.gt(0.0));
+    let m = n2.where_self(&near, &n2.zeros_like());
+    let series = [2.0, 2.0 / 6.0, 6.0 / 40.0, 10.0 / 112.0, 70.0 / 1152.0, 126.0 / 2816.0];
+    let mut sum = m.ones_like() * series[5];
+    for coefficient in series[..5].iter().rev() {
+        sum = sum * &m + *coefficient;
+    }
+    // The closed form divides by zero only at q = -1, where the caller replaces the result.
+    let n = n2.ones_like().where_self(&near.logical_or(&n2.le(0.0)), &n2).sqrt();
+    let closed = n.atan2(&w) * 2.0 / n;
+    sum.where_self(&near, &closed)
+}
+
+/// Rotation vectors, of norm at most pi, of rotation matrices. At angle pi, within rounding, both
+/// signs are right; the one whose component of largest modulus is positive is returned.
+pub fn log_so3(r: &Tensor) -> Tensor {
+    let q = quaternion(r);
+    let w = q.narrow(-1, 0, 1);
+    let rounding = if q.kind() == Kind::Double { 1e-15 } else { 5e-7 };
+    let q = q.neg().where_self(&w.lt(-rounding), &q);
+    log_factor(&q) * q.narrow(-1, 1, 3)
+}
+
+/// By how much matrices `[.., n, n]` fail to be rotations: the largest entry of `|R^T R - 1|` plus
+/// `|det R - 1|`, shape `[..]`; infinite where a number is not finite.
+pub fn rotation_violation(r: &Tensor) -> Tensor {
+    let n = r.size()[r.dim() - 1];
+    let eye = Tensor::eye(n, (r.kind(), r.device()));
+    let gram = (r.transpose(-1, -2).matmul(r) - eye).abs().amax([-2, -1], false);
+    (gram + (determinant(r) - 1.0).abs()).nan_to_num(f64::INFINITY, None, None)
+}
+
+/// Determinants of 2x2 and 3x3 matrices by their formula (an LU factorisation refuses NaN).
+fn determinant(r: &Tensor) -> Tensor {
+    let at = |i: i64, j: i64| r.select(-2, i).select(-1, j);
+    if r.size()[r.dim() - 1] == 2 {
+        return at(0, 0) * at(1, 1) - at(0, 1) * at(1, 0);
+    }
+    at(0, 0) * (at(1, 1) * at(2, 2) - at(1, 2) * at(2, 1))
+        - at(0, 1) * (at(1, 0) * at(2, 2) - at(1, 2) * at(2, 0))
+        + at(0, 2) * (at(1, 0) * at(2, 1) - at(1, 1) * at(2, 0))
+}
+
+/// Frobenius distance over sqrt 2: the angle between rotations that are close.
+pub fn frobenius(a: &Tensor, b: &Tensor) -> Tensor {
+    (a - b).square().sum_dim_intlist([-2, -1].as_slice(), false, None).sqrt() * 0.5f64.sqrt()
+}
+
+/// Homogeneous matrices `[.., n + 1, n + 1]` of rotations `[.., n, n]` and vectors `[.., n]`.
+pub fn homogeneous(r: &Tensor, t: &Tensor) -> Tensor {
+    let top = Tensor::cat(&[r, &t.unsqueeze(-1)], -1);
+    let last = top.narrow(-2, 0, 1);
+    let n = t.size()[t.dim() - 1];
+    let bottom = Tensor::cat(&[last.narrow(-1, 0, n) * 0.0, last.narrow(-1, 0, 1) * 0.0 + 1.0], -1);
+    Tensor::cat(&[top, bottom], -2)
+}
+
+/// The rotation `[.., n, n]` and the vector `[.., n]` of homogeneous matrices.
+pub fn split_homogeneous(g: &Tensor) -> (Tensor, Tensor) {
+    let n = g.size()[g.dim() - 1] - 1;
+    let top = g.narrow(-2, 0, n);
+    (top.narrow(-1, 0, n), top.select(-1, n))
+}
+
+/// By how much matrices fail to be homogeneous matrices of rigid motions, shape `[..]`.
+pub fn rigid_violation(g: &Tensor) -> Tensor {
+    let (r, t) = split_homogeneous(g);
+    let expected = homogeneous(&r, &t);
+    let bottom = (g - expected).abs().amax([-2, -1], false);
+    (rotation_violation(&r) + bottom + super::non_finite(&t)).nan_to_num(f64::INFINITY, None, None)
+}
+
+/// A matrix times a vector: `[.., n, n]`, `[.., n]`.
+pub fn apply(m: &Tensor, v: &Tensor) -> Tensor {
+    m.matmul(&v.unsqueeze(-1)).squeeze_dim(-1)
+}

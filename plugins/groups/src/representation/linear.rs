@@ -1,0 +1,74 @@
+//! Matrices of a batch applied to the fields of a state.
+
+use isotropy_core::{Error, Field, Moves, Result, State};
+use tch::Tensor;
+
+/// A field that all points of the batch share becomes one copy a point: elements of a batch move it
+/// differently.
+pub(crate) fn batched(field: &Field, batch: i64) -> Field {
+    if field.batched {
+        return field.clone();
+    }
+    let mut shape = vec![batch];
+    shape.extend(field.tensor.size());
+    let mut own = field.with(field.tensor.expand(&shape, false));
+    own.batched = true;
+    own.index_axis = field.index_axis.map(|axis| axis + 1);
+    own
+}
+
+/// `m v` for matrices `[B, n, n]` and vectors on the last axis of `[B, .., n]`.
+pub(crate) fn apply(m: &Tensor, v: &Tensor) -> Tensor {
+    let shape = v.size();
+    let n = shape[shape.len() - 1];
+    v.reshape([shape[0], -1, n]).matmul(&m.transpose(-1, -2)).reshape(&shape)
+}
+
+/// `m F` for matrices `[B, n, n]` and frames on the last two axes of `[B, .., n, k]`.
+pub(crate) fn apply_frames(m: &Tensor, frames: &Tensor) -> Tensor {
+    let shape = frames.size();
+    let (n, k) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+    m.unsqueeze(1).matmul(&frames.reshape([shape[0], -1, n, k])).reshape(&shape)
+}
+
+/// Adds axes of size 1 behind the batch, until `a` `[B, k]` broadcasts against `like` `[B, .., k']`.
+pub(crate) fn spread(a: &Tensor, like: &Tensor) -> Tensor {
+    let mut shape = a.size();
+    let missing = like.dim().saturating_sub(shape.len());
+    shape.splice(1..1, std::iter::repeat_n(1, missing));
+    a.reshape(&shape)
+}
+
+/// Moves points and vectors by the matrices, frames by `frames`, leaves what does not move, and
+/// hands the rest (flow coordinates, images) to `other`.
+///
+/// # Errors
+/// When a field's last axis does not fit the matrices, or `other` refuses.
+pub(crate) fn move_fields(
+    state: &State,
+    m: &Tensor,
+    frames: &Tensor,
+    other: impl Fn(&str, &Field) -> Result<Field>,
+) -> Result<State> {
+    let (batch, n) = (state.batch_size(), m.size()[2]);
+    state.try_map(|name, field| {
+        let axis = match field.moves {
+            Moves::Fixed | Moves::Scalar => return Ok(field.clone()),
+            Moves::Point | Moves::Vector => 1,
+            Moves::Frame => 2,
+            Moves::Image | Moves::Coordinates => return other(name, field),
+        };
+        let size = field.tensor.size();
+        if size.len() < axis || size[size.len() - axis] != n {
+            return Err(Error::Unsupported(format!(
+                "'{name}' of shape {size:?} does not hold {:?}s of dimension {n}",
+                field.moves
+            )));
+        }
+        let field = batched(field, batch);
+        Ok(match field.moves {
+            Moves::Frame => field.with(apply_frames(frames, &field.tensor)),
+            _ => field.with(apply(m, &field.tensor)),
+        })
+    })
+}

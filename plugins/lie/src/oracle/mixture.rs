@@ -1,0 +1,187 @@
+//! The exact score of Gaussian data, and of mixtures of them, in flow coordinates.
+//!
+//! Under a kernel `tau_t = m tau_0 + s z` a component `N(mu, sd^2)` becomes `N(m mu, m^2 sd^2 + s^2)`,
+//! so the score is known at every time. For translations `tau = x`.
+
+use isotropy_core::{
+    Error, FlowCoordinates, Kernel, KernelOfTime, ModelConfig, ModelContext, Prediction,
+    PredictionKind, Representation, Result, Scale, ScoreModel, State,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+/// The score when the clean coordinates of one factor are independent normals.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GaussianTauConfig {
+    /// Mean of each coordinate, in the coordinate's unit; one number stands for all coordinates.
+    pub mean: Vec<f64>,
+    /// Standard deviation of each coordinate, in the coordinate's unit; non-negative; one number
+    /// stands for all coordinates.
+    pub std: Vec<f64>,
+    /// The kind of prediction to return: any with one head but `field-sum` and `logits`.
+    #[serde(default = "score")]
+    pub predicts: PredictionKind,
+}
+
+/// The score when the clean coordinates of one factor follow a mixture of normals.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MixtureTauConfig {
+    /// Mean of each component: a list of coordinates, in their unit.
+    pub means: Vec<Vec<f64>>,
+    /// Standard deviation of each component along each coordinate; non-negative.
+    pub stds: Vec<Vec<f64>>,
+    /// Weight of each component; positive, scaled to sum 1.
+    pub weights: Vec<f64>,
+    /// The kind of prediction to return: any with one head but `field-sum` and `logits`.
+    #[serde(default = "score")]
+    pub predicts: PredictionKind,
+}
+
+fn score() -> PredictionKind {
+    PredictionKind::Score
+}
+
+/// Components `[K, d]`, in double precision on the CPU; they are moved to the kind and device of
+/// the state when they are asked for.
+struct MixtureTau {
+    drive: Arc<dyn Representation>,
+    kernel: KernelOfTime,
+    means: Tensor,
+    variances: Tensor,
+    log_weights: Tensor,
+    predicts: PredictionKind,
+}
+
+impl MixtureTau {
+    fn build(
+        (means, stds, weights): (&[Vec<f64>], &[Vec<f64>], &[f64]),
+        predicts: PredictionKind,
+        context: &ModelContext,
+    ) -> Result<Box<dyn ScoreModel>> {
+        let process = context.denoised()?;
+        let shapes = context.xi_shape()?;
+        let [shape] = shapes.as_slice() else {
+            return Err(Error::config("", "this oracle is for drives with one factor"));
+        };
+        let dimension: i64 = shape.iter().product();
+        let rows = |pointer: &str, rows: &[Vec<f64>]| -> Result<Tensor> {
+            let rows = rows.iter().map(|row| match row.as_slice() {
+                [one] => Ok(vec![*one; dimension as usize]),
+                row if row.len() as i64 == dimension => Ok(row.to_vec()),
+                row => Err(Error::config(
+                    pointer,
+                    format!("{} numbers for {dimension} coordinates", row.len()),
+                )),
+            });
+            let rows: Vec<f64> = rows.collect::<Result<Vec<_>>>()?.concat();
+            Ok(Tensor::from_slice(&rows).view([-1, dimension]))
+        };
+        let (means, stds) = (rows("/means", means)?, rows("/stds", stds)?);
+        if means.size() != stds.size() || means.size()[0] != weights.len() as i64 {
+            return Err(Error::config("", "means, stds and weights are not equally many"));
+        }
+        if weights.iter().any(|w| !(*w > 0.0)) {
+            return Err(Error::config("/weights", "weights must be positive"));
+        }
+        if matches!(
+            predicts,
+            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits
+        ) {
+            return Err(Error::config("/predicts", "this oracle returns one score, nothing else"));
+        }
+        let drive = process.drive().clone();
+        if process.fields().coordinates().is_none() {
+            return Err(Error::config("", "this oracle needs a drive with flow coordinates"));
+        }
+        let kernel = process
+            .kernel_of_time()
+            .ok_or_else(|| Error::config("", "this oracle needs a process with a Gaussian kernel"))?;
+        let log_weights = Tensor::from_slice(weights).log().log_softmax(0, Kind::Double);
+        let variances = stds.square();
+        Ok(Box::new(Self { drive, kernel, means, variances, log_weights, predicts }))
+    }
+
+    fn coordinates(&self) -> &dyn FlowCoordinates {
+        let drive = self.drive.drive().expect("checked when the oracle was built");
+        drive.coordinates().expect("checked when the oracle was built")
+    }
+
+    /// The score at coordinates `[B, d]` under kernel scales `[B, 1]`.
+    fn score(&self, tau: &Tensor, mean: &Tensor, std: &Tensor) -> Tensor {
+        let options = (tau.kind(), tau.device());
+        let here = |tensor: &Tensor| tensor.to_kind(options.0).to_device(options.1);
+        let (mean, variance) = (mean.unsqueeze(1), std.square().unsqueeze(1));
+        // [B, K, d]
+        let spread = here(&self.variances) * mean.square() + variance;
+        let scores = (here(&self.means) * mean - tau.unsqueeze(1)) / &spread;
+        let exponent = (scores.square() * &spread + spread.log()) * -0.5;
+        let log = exponent.sum_dim_intlist(2, true, None) + here(&self.log_weights).unsqueeze(1);
+        (log.softmax(1, options.0) * scores).sum_dim_intlist(1, false, None)
+    }
+}
+
+/// The scales of the first factor at times `[B, 1]`.
+fn scales(kernel: &Kernel, like: &Tensor) -> (Tensor, Tensor) {
+    let tensor = |scale: &Scale| match scale {
+        Scale::Same(a) => like.full_like(*a),
+        Scale::Each(a) => a.shallow_clone(),
+    };
+    (tensor(&kernel.mean[0]), tensor(&kernel.std[0]))
+}
+
+impl ScoreModel for MixtureTau {
+    fn predicts(&self) -> PredictionKind {
+        self.predicts
+    }
+
+    fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
+        let tau = self.coordinates().unwrapped(state);
+        let shape = tau.single().size();
+        let flat = tau.single().flatten(1, -1);
+        let times = t.to_kind(flat.kind()).unsqueeze(1);
+        let (mean, std) = scales(&(self.kernel)(&times), &times);
+        let score = self.score(&flat, &mean, &std);
+        let head = match self.predicts {
+            PredictionKind::Noise => score * -std,
+            PredictionKind::PreconditionedScore | PredictionKind::CovarianceScore => score * std,
+            PredictionKind::Clean => (flat + score * std.square()) / mean,
+            _ => score,
+        };
+        Ok(Prediction::one(self.predicts, head.view(shape.as_slice())))
+    }
+}
+
+#[typetag::serde(name = "gaussian-tau-oracle")]
+impl ModelConfig for GaussianTauConfig {
+    fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
+        let (means, stds) = ([self.mean.clone()], [self.std.clone()]);
+        MixtureTau::build((&means, &stds, &[1.0]), self.predicts, context)
+    }
+}
+
+#[typetag::serde(name = "mixture-tau-oracle")]
+impl ModelConfig for MixtureTauConfig {
+    fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
+        MixtureTau::build((&self.means, &self.stds, &self.weights), self.predicts, context)
+    }
+}
+
+isotropy_core::register!(
+    "model",
+    "gaussian-tau-oracle",
+    GaussianTauConfig,
+    "exact score of data that are Gaussian in flow coordinates",
+    r#"{"type": "gaussian-tau-oracle", "mean": [0.7], "std": [0.25]}"#
+);
+
+isotropy_core::register!(
+    "model",
+    "mixture-tau-oracle",
+    MixtureTauConfig,
+    "exact score of data that are a mixture of Gaussians in flow coordinates",
+    r#"{"type": "mixture-tau-oracle", "means": [[1.0], [-1.0]], "stds": [[0.2], [0.3]], "weights": [0.4, 0.6]}"#
+);

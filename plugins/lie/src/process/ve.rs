@@ -1,0 +1,57 @@
+//! The variance-exploding process: Brownian motion in flow coordinates.
+
+use super::clock::Clock;
+use super::gaussian::{Gaussian, MeanFactor, Prior, checked_start, checked_steps};
+use isotropy_core::schedule::Family;
+use isotropy_core::{Error, NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// `tau_t = tau_0 + std(t) z`; the reverse process has `g^2 = d std^2 / dt`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VeConfig {
+    /// A variance-exploding schedule.
+    pub schedule: Box<dyn ScheduleConfig>,
+    /// Number of discrete steps `T` (times 1 ..= T, tables with index 0 ..= T); `null` for continuous
+    /// time on [`start`, 1].
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub steps: Option<u32>,
+    /// Smallest time that is trained when time is continuous, in (0, 1); unused otherwise.
+    #[serde(default = "start")]
+    #[schemars(range(min = 1e-9, max = 0.999))]
+    pub start: f64,
+    /// Where sampling starts: `origin` (around `tau = 0`), or `template` (around the state that the
+    /// sampler is given, for coordinates without a common origin such as the angle of an image).
+    #[serde(default)]
+    pub prior: Prior,
+}
+
+fn start() -> f64 {
+    1e-3
+}
+
+#[typetag::serde(name = "ve")]
+impl ProcessConfig for VeConfig {
+    fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
+        let schedule = self.schedule.build().map_err(|error| error.under("/schedule"))?;
+        if schedule.family() != Family::VarianceExploding {
+            return Err(Error::config(
+                "/schedule",
+                "a ve process needs a variance-exploding schedule: ve-geometric, karras, ve-linear",
+            ));
+        }
+        let clock = Clock::new(schedule, checked_steps(self.steps)?, checked_start(self.start)?);
+        Ok(Box::new(Gaussian::new(drive, clock, MeanFactor::SqrtAlphaBar, self.prior)?))
+    }
+}
+
+isotropy_core::register!(
+    "process",
+    "ve",
+    VeConfig,
+    "variance-exploding noise (Brownian motion) in flow coordinates",
+    r#"{"type": "ve", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 10.0}}"#
+);

@@ -1,0 +1,218 @@
+//! The multilayer perceptron of the toy experiments (sism.md 3.1): affine layers with an activation
+//! between them, on a chosen list of input features.
+
+use crate::features::{Feature, Features};
+use crate::layers::{Activation, Linear};
+use isotropy_core::{
+    Error, ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State, Xi,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use tch::nn::Path;
+
+/// A multilayer perceptron. Its variables are called as those of a PyTorch `Sequential`
+/// (`0.weight`, `0.bias`, `2.weight`, ...).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MlpConfig {
+    /// Units of each hidden layer, from the input on. An empty list is an affine map.
+    #[serde(default = "default_hidden")]
+    #[schemars(inner(range(min = 1, max = 65536)))]
+    pub hidden: Vec<i64>,
+    /// What stands between the layers.
+    #[serde(default)]
+    pub activation: Activation,
+    /// What the network sees, in this order.
+    #[serde(default = "default_inputs")]
+    #[schemars(length(min = 1))]
+    pub inputs: Vec<Feature>,
+    /// What it predicts. `field` needs a drive with flow coordinates and stays right where angles
+    /// alias; each prediction has as many outputs as the frame has fields, `field` twice as many.
+    #[serde(default = "default_predicts")]
+    pub predicts: PredictionKind,
+}
+
+fn default_hidden() -> Vec<i64> {
+    vec![32, 32]
+}
+
+fn default_inputs() -> Vec<Feature> {
+    vec![Feature::X, Feature::Time]
+}
+
+fn default_predicts() -> PredictionKind {
+    PredictionKind::Field
+}
+
+impl Default for MlpConfig {
+    fn default() -> Self {
+        Self {
+            hidden: default_hidden(),
+            activation: Activation::default(),
+            inputs: default_inputs(),
+            predicts: default_predicts(),
+        }
+    }
+}
+
+#[typetag::serde(name = "mlp")]
+impl ModelConfig for MlpConfig {
+    fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
+        let process = context.denoised()?;
+        if self.predicts == PredictionKind::Logits {
+            return Err(Error::config("/predicts", "an mlp denoises: it does not predict logits"));
+        }
+        let needs_coordinates =
+            matches!(self.predicts, PredictionKind::Field | PredictionKind::FieldSum);
+        if needs_coordinates && process.fields().coordinates().is_none() {
+            return Err(Error::config(
+                "/predicts",
+                format!("{} has no flow coordinates, which this prediction needs", process.name()),
+            )
+            .with_help("predict `noise` or `preconditioned-score` instead"));
+        }
+        let features = Features::new(&self.inputs, context.spec, process)?;
+        let xi_shape = context.xi_shape()?;
+        if xi_shape.iter().flatten().any(|&n| n < 1) {
+            return Err(Error::config("", "an mlp needs states of one size, and these vary"));
+        }
+        let coefficients: i64 = xi_shape.iter().map(|shape| shape.iter().product::<i64>()).sum();
+        let outputs = coefficients * self.predicts.heads();
+        let network = Mlp::new(path, features.width(), &self.hidden, outputs, self.activation);
+        Ok(Box::new(MlpModel { features, network, xi_shape, predicts: self.predicts }))
+    }
+}
+
+isotropy_core::register!(
+    "model",
+    "mlp",
+    MlpConfig,
+    "a multilayer perceptron on chosen features of point and time",
+    r#"{"type": "mlp", "hidden": [32, 32], "inputs": ["log-r-unit", "time"], "predicts": "field"}"#
+);
+
+/// The network alone: affine layers with an activation between them.
+#[derive(Debug)]
+pub struct Mlp {
+    layers: Vec<Linear>,
+    activation: Activation,
+}
+
+impl Mlp {
+    /// Creates the layers under `path` as `0`, `2`, `4`, ...: the numbers between belong to the
+    /// activations, as in a PyTorch `Sequential`.
+    pub fn new(
+        path: &Path,
+        inputs: i64,
+        hidden: &[i64],
+        outputs: i64,
+        activation: Activation,
+    ) -> Self {
+        let sizes: Vec<i64> =
+            [inputs].into_iter().chain(hidden.iter().copied()).chain([outputs]).collect();
+        let layers = sizes
+            .windows(2)
+            .enumerate()
+            .map(|(k, pair)| Linear::new(&(path / (2 * k)), pair[0], pair[1]))
+            .collect();
+        Self { layers, activation }
+    }
+
+    /// `[B, inputs]` to `[B, outputs]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let (last, rest) = self.layers.split_last().expect("there is always an output layer");
+        let mut h = x.shallow_clone();
+        for layer in rest {
+            h = self.activation.forward(&layer.forward(&h));
+        }
+        last.forward(&h)
+    }
+}
+
+/// A perceptron as a score model.
+#[derive(Debug)]
+struct MlpModel {
+    features: Features,
+    network: Mlp,
+    xi_shape: Vec<Vec<i64>>,
+    predicts: PredictionKind,
+}
+
+impl ScoreModel for MlpModel {
+    fn predicts(&self) -> PredictionKind {
+        self.predicts
+    }
+
+    fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
+        let output = self.network.forward(&self.features.of(state, t));
+        let heads = split_heads(output, &self.xi_shape, self.predicts.heads());
+        Ok(Prediction { kind: self.predicts, heads })
+    }
+}
+
+/// Cuts the columns of `output` (`[B, heads * sum of sizes]`) into heads and factors. `xi_shape`
+/// holds the shapes of the factors without the batch.
+pub fn split_heads(output: Tensor, xi_shape: &[Vec<i64>], heads: i64) -> Vec<Xi> {
+    if let ([shape], 1) = (xi_shape, heads)
+        && shape.len() == 1
+    {
+        return vec![Xi::from(output)];
+    }
+    let batch = output.size()[0];
+    let mut start = 0;
+    (0..heads)
+        .map(|_| {
+            let factors = xi_shape.iter().map(|shape| {
+                let size = shape.iter().product();
+                let columns = output.narrow(1, start, size);
+                start += size;
+                if shape.len() == 1 {
+                    return columns;
+                }
+                let full: Vec<i64> = [batch].into_iter().chain(shape.iter().copied()).collect();
+                columns.reshape(full)
+            });
+            Xi(factors.collect())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind, nn::VarStore};
+
+    #[test]
+    fn the_toy_networks_have_the_published_number_of_parameters() {
+        for (inputs, outputs, count) in [(3, 2, 1250), (4, 3, 1315)] {
+            let store = VarStore::new(Device::Cpu);
+            let _ = Mlp::new(&store.root(), inputs, &[32, 32], outputs, Activation::Silu);
+            let total: usize = store.trainable_variables().iter().map(Tensor::numel).sum();
+            assert_eq!(total, count);
+        }
+    }
+
+    #[test]
+    fn weights_start_within_pytorchs_bound_and_fill_it() {
+        let store = VarStore::new(Device::Cpu);
+        let _ = Mlp::new(&store.root(), 4, &[4096], 1, Activation::Silu);
+        let variables = store.variables();
+        for name in ["0.weight", "0.bias"] {
+            let largest = variables[name].abs().max().double_value(&[]);
+            assert!(largest <= 0.5 && largest > 0.49, "{name}: {largest}, bound 1/sqrt(4)");
+        }
+    }
+
+    #[test]
+    fn heads_and_factors_come_out_in_order() {
+        let output = Tensor::arange(2 * 10, (Kind::Float, Device::Cpu)).view([2, 10]);
+        let heads = split_heads(output, &[vec![2], vec![3, 1]], 2);
+        assert_eq!(heads.len(), 2);
+        assert_eq!(heads[1].shapes(), [vec![2, 2], vec![2, 3, 1]]);
+        assert_eq!(heads[0].factor(0).double_value(&[1, 0]), 10.0);
+        assert_eq!(heads[0].factor(1).double_value(&[0, 0, 0]), 2.0);
+        assert_eq!(heads[1].factor(0).double_value(&[0, 0]), 5.0);
+        assert_eq!(heads[1].factor(1).double_value(&[1, 2, 0]), 19.0);
+    }
+}

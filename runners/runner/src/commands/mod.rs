@@ -1,0 +1,10 @@
+//! The commands of the runner, one file each.
+
+pub mod catalogue;
+pub mod check;
+pub mod data;
+pub mod doctor;
+pub mod reproduce;
+pub mod rerun;
+pub mod run;
+pub mod validate;

@@ -1,0 +1,61 @@
+//! `runner reproduce`: the same configuration once more, and whether it ends the same.
+
+use crate::execute::{Surroundings, execute, settle};
+use crate::resolve::parse;
+use crate::run::RunFolder;
+use crate::run::folder::read_json;
+use crate::signals::StopFlag;
+use isotropy_core::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// Runs the resolved configuration of a finished run in `DIR-reproduced` and compares the digest of
+/// the weights and every metric.
+///
+/// # Errors
+/// When the run is not finished, or something differs.
+pub fn reproduce(run: &Path, data_dir: &Path) -> Result<()> {
+    let stop = StopFlag::listen()?;
+    let (original, config) = RunFolder::existing(run)?;
+    let expected = read_json(&original.join("metrics.json")).map_err(|_| {
+        Error::data(format!("{} is not finished", run.display()), "finish it with --resume")
+    })?;
+    let manifest = read_json(&original.join("manifest.json"))?;
+    let mut experiment = parse(config.clone())?;
+    let device = settle(&mut experiment, None)?;
+    let mut name = run.as_os_str().to_os_string();
+    name.push("-reproduced");
+    let path = PathBuf::from(name);
+    let folder = RunFolder::open(&path, &config, true)?;
+    let surroundings = Surroundings {
+        data_dir: data_dir.to_path_buf(),
+        config_folder: PathBuf::from(manifest["config_folder"].as_str().unwrap_or(".")),
+        stop,
+    };
+    execute(&experiment, device, &folder, &surroundings)?;
+    let found = read_json(&folder.join("metrics.json"))?;
+    let mut differences = Vec::new();
+    for part in ["metrics", "samples", "training"] {
+        let keys = expected[part].as_object().into_iter().flatten().map(|(key, _)| key);
+        for key in keys {
+            let (old, new) = (&expected[part][key], &found[part][key]);
+            let same = if old == new { "same" } else { "DIFFERENT" };
+            println!("  {key:32} {old} {new} {same}");
+            if old != new {
+                differences.push(key.clone());
+            }
+        }
+    }
+    let digest = |folder: &RunFolder| -> Option<String> {
+        let bytes = std::fs::read(folder.join("weights.safetensors")).ok()?;
+        Some(Sha256::digest(bytes).iter().take(8).map(|b| format!("{b:02x}")).collect())
+    };
+    if digest(&original) != digest(&folder) {
+        differences.push("weights".into());
+    }
+    if differences.is_empty() {
+        println!("reproduced bit for bit in {}", path.display());
+        return Ok(());
+    }
+    Err(Error::Other(format!("not reproduced: {} differ", differences.join(", "))))
+}

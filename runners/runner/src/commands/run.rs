@@ -1,0 +1,87 @@
+//! `runner --config FILE`.
+
+use crate::cli::RunArgs;
+use crate::execute::{Surroundings, execute, settle};
+use crate::progress::duration;
+use crate::resolve::{Refusal, resolve, to_json};
+use crate::run::RunFolder;
+use crate::run::folder::read_json;
+use crate::services::data_folder;
+use crate::signals::StopFlag;
+use isotropy_core::Error;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Runs an experiment and prints what was measured.
+///
+/// # Errors
+/// Whatever stops it; the folder can be resumed after an interruption.
+pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
+    let started = Instant::now();
+    let mut resolved = resolve(config, &args.sets)?;
+    let path = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&resolved.experiment.name));
+    let config_file = path.join("config.json");
+    let stored = (args.resume && config_file.exists()).then(|| read_json(&config_file)).transpose()?;
+    let device = match settle(&mut resolved.experiment, stored.as_ref()) {
+        Ok(device) => device,
+        Err(error) => return Err(resolved.locate(error)),
+    };
+    // Everything is built once before the folder exists, so that a configuration that cannot work
+    // leaves nothing behind.
+    let kind = resolved.experiment.kind.torch();
+    if let Err(error) = crate::build::build(&resolved.experiment, kind, device) {
+        return Err(resolved.locate(error));
+    }
+    let value = to_json(&resolved.experiment)?;
+    let folder = RunFolder::open(&path, &value, args.resume)?;
+    if stored.is_some() && folder.join("metrics.json").exists() {
+        println!("{} is finished; its metrics are in {}", path.display(), folder.join("metrics.json").display());
+        return Ok(());
+    }
+    let surroundings = Surroundings {
+        data_dir: data_folder(args.data_dir.clone()),
+        config_folder: resolved.folder.clone(),
+        stop: StopFlag::listen()?,
+    };
+    let report = match execute(&resolved.experiment, device, &folder, &surroundings) {
+        Ok(report) => report,
+        Err(Error::Interrupted(what)) => {
+            let message = format!("{what}; go on with --resume --out {}", path.display());
+            return Err(Error::Interrupted(message).into());
+        }
+        Err(error) => return Err(resolved.locate(error)),
+    };
+    println!("\n{} ({})", resolved.experiment.name, duration(started.elapsed().as_secs_f64()));
+    print!("{}", report.table());
+    print_files(&folder)?;
+    Ok(())
+}
+
+/// Says where the results lie.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn print_files(folder: &RunFolder) -> Result<(), Error> {
+    println!("\nin {}:", folder.path().display());
+    let mut lines = vec!["metrics.json".to_string()];
+    if folder.join("samples/samples.npz").exists() {
+        lines.push("samples/samples.npz".into());
+    }
+    if folder.join("weights.safetensors").exists() {
+        lines.push("weights.safetensors".into());
+    }
+    let plots = folder.join("plots");
+    if plots.exists() {
+        let entries = std::fs::read_dir(&plots).map_err(|e| Error::io(&plots, e))?;
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .collect();
+        names.sort();
+        lines.extend(names.into_iter().map(|name| format!("plots/{name}")));
+    }
+    for line in lines {
+        println!("  {line}");
+    }
+    println!("curves: tensorboard --logdir {}", folder.join("tensorboard").display());
+    Ok(())
+}

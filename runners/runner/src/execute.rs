@@ -1,0 +1,219 @@
+//! Runs an experiment in its folder: load, train, sample, evaluate.
+
+use crate::build::{Built, build};
+use crate::evaluation::{self, Report};
+use crate::experiment::Experiment;
+use crate::guard::guard;
+use crate::run::{RunFolder, manifest};
+use crate::sampling::{self, Samples};
+use crate::services::TrainedModels;
+use crate::signals::StopFlag;
+use crate::train::trainer::{self, Trained};
+use crate::{device, resolve};
+use isotropy_core::{Dataset, Error, LoadContext, Result, Streams};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tch::Tensor;
+
+/// Where a run finds and puts things beside its own folder.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Data folder.
+    pub data_dir: PathBuf,
+    /// The folder that relative paths in the configuration start from.
+    pub config_folder: PathBuf,
+    /// Signals.
+    pub stop: StopFlag,
+}
+
+/// A run that is set up: built, with its data.
+pub struct Prepared {
+    /// Everything the configuration names.
+    pub built: Built,
+    /// The data.
+    pub dataset: Box<dyn Dataset>,
+    /// Kind, device, streams.
+    pub load: LoadContext,
+}
+
+/// Fills in what depends on the machine: device and threads. With `stored`, the configuration of a
+/// run that goes on, `auto` and null mean what they meant when it began.
+///
+/// # Errors
+/// When the device is not there.
+pub fn settle(experiment: &mut Experiment, stored: Option<&Value>) -> Result<tch::Device> {
+    if experiment.device == "auto"
+        && let Some(name) = stored.and_then(|s| s["device"].as_str())
+    {
+        experiment.device = name.to_string();
+    }
+    if experiment.threads.is_none() {
+        let stored = stored.and_then(|s| s["threads"].as_u64()).map(|t| t as u32);
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        experiment.threads = Some(stored.unwrap_or(cores));
+    }
+    let device = device::resolve(&experiment.device)?;
+    experiment.device = device::name(device);
+    let threads = experiment.threads.expect("threads were set above");
+    tch::set_num_threads(threads as i32);
+    Ok(device)
+}
+
+/// Builds and loads.
+///
+/// # Errors
+/// A configuration error before any data are read; a data error after.
+pub fn prepare(
+    experiment: &Experiment,
+    device: tch::Device,
+    surroundings: &Surroundings,
+) -> Result<Prepared> {
+    let kind = experiment.kind.torch();
+    let built = build(experiment, kind, device)?;
+    let load = LoadContext {
+        data_dir: surroundings.data_dir.clone(),
+        kind,
+        device,
+        streams: Streams::new(experiment.seed),
+    };
+    let dataset = guard("dataset", || experiment.dataset.load(&load))?;
+    Ok(Prepared { built, dataset, load })
+}
+
+/// Runs an experiment from wherever its folder stands to `metrics.json`.
+///
+/// # Errors
+/// Configuration, data, numbers, interruption: see [`Error::exit_code`].
+pub fn execute(
+    experiment: &Experiment,
+    device: tch::Device,
+    folder: &RunFolder,
+    surroundings: &Surroundings,
+) -> Result<Report> {
+    let started = Instant::now();
+    let prepared = prepare(experiment, device, surroundings)?;
+    let manifest_file = folder.join("manifest.json");
+    if !manifest_file.exists() {
+        let threads = experiment.threads.unwrap_or(1);
+        let digests = prepared.dataset.digests();
+        let value = manifest::manifest(
+            experiment.seed,
+            device,
+            threads,
+            &digests,
+            &surroundings.config_folder,
+        );
+        folder.write_json("manifest.json", &value)?;
+    }
+    let trained = trainer::train(experiment, &prepared, folder, surroundings)?;
+    finish(experiment, &prepared, &trained, folder, surroundings, &experiment.sampling, started)
+}
+
+/// Samples and evaluates a trained model, and writes samples, plots and metrics.
+///
+/// # Errors
+/// As for [`execute`].
+pub fn finish(
+    experiment: &Experiment,
+    prepared: &Prepared,
+    trained: &Trained,
+    folder: &RunFolder,
+    surroundings: &Surroundings,
+    sampling: &crate::experiment::Sampling,
+    started: Instant,
+) -> Result<Report> {
+    let services = TrainedModels { surroundings, load: &prepared.load };
+    trained.with_sampling_weights(experiment, || {
+        save_weights(prepared, &folder.join("weights.safetensors"))?;
+        let samples = draw(prepared, sampling, &surroundings.stop)?;
+        if let Some(samples) = &samples {
+            save_samples(samples, &folder.subfolder("samples")?.join("samples.npz"))?;
+        }
+        let report = evaluation::evaluate(
+            experiment,
+            &prepared.built,
+            prepared.dataset.as_ref(),
+            samples.as_ref(),
+            &prepared.load,
+            &services,
+            folder,
+        )?;
+        let mut metrics = report.to_json();
+        metrics["training"] = trained.to_json();
+        metrics["resources"] = json!({
+            "peak_memory_bytes": evaluation::peak_memory_bytes(),
+            "seconds": started.elapsed().as_secs_f64(),
+        });
+        trainer::log_metrics(folder, trained, &report)?;
+        folder.write_json("metrics.json", &metrics)?;
+        Ok(report)
+    })
+}
+
+fn draw(
+    prepared: &Prepared,
+    sampling: &crate::experiment::Sampling,
+    stop: &StopFlag,
+) -> Result<Option<Samples>> {
+    if prepared.built.sampler.is_none() || sampling.count == 0 {
+        return Ok(None);
+    }
+    let streams = &prepared.load.streams;
+    sampling::sample(&prepared.built, prepared.dataset.as_ref(), sampling, streams, stop).map(Some)
+}
+
+/// Writes samples, starting points and their lift and context as named arrays.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_samples(samples: &Samples, path: &Path) -> Result<()> {
+    let mut named: Vec<(String, Tensor)> = Vec::new();
+    named.push(("value".into(), samples.state.x().to_device(tch::Device::Cpu)));
+    named.push(("start".into(), samples.start.x().to_device(tch::Device::Cpu)));
+    let fields = samples.state.lift.iter().map(|f| ("lift", f));
+    for (part, (name, field)) in fields.chain(samples.state.context.iter().map(|f| ("context", f))) {
+        named.push((format!("{part}_{name}"), field.tensor.to_device(tch::Device::Cpu)));
+    }
+    let temporary = path.with_extension("tmp.npz");
+    Tensor::write_npz(&named, &temporary)
+        .map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+    std::fs::rename(&temporary, path).map_err(|e| Error::io(path, e))
+}
+
+/// Writes the weights that samples are drawn with, by name.
+fn save_weights(prepared: &Prepared, path: &Path) -> Result<()> {
+    let variables = prepared.built.store.variables();
+    if variables.is_empty() {
+        return Ok(());
+    }
+    let mut named: Vec<(String, Tensor)> = variables
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.detach().to_device(tch::Device::Cpu).contiguous()))
+        .collect();
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    crate::checkpoint::write_safetensors(path, &named)
+}
+
+/// Opens a finished run: its experiment, built, with the trained weights.
+///
+/// # Errors
+/// When it is not a run folder or has no checkpoint.
+pub fn reopen(
+    path: &Path,
+    data_dir: &Path,
+    stop: &StopFlag,
+) -> Result<(Experiment, RunFolder, Prepared, Surroundings)> {
+    let (folder, config) = RunFolder::existing(path)?;
+    let mut experiment = resolve::parse(config)?;
+    let device = settle(&mut experiment, None)?;
+    let manifest = crate::run::folder::read_json(&folder.join("manifest.json"))?;
+    let config_folder = manifest["config_folder"].as_str().unwrap_or(".");
+    let surroundings = Surroundings {
+        data_dir: data_dir.to_path_buf(),
+        config_folder: PathBuf::from(config_folder),
+        stop: stop.clone(),
+    };
+    let prepared = prepare(&experiment, device, &surroundings)?;
+    Ok((experiment, folder, prepared, surroundings))
+}

@@ -1,0 +1,78 @@
+//! Panics inside libtorch (or a component) become errors that name the component.
+
+use isotropy_core::{Error, Result};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+
+thread_local! {
+    /// Where the last panic inside a guard happened; `None` outside of guards.
+    static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
+    static DEPTH: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Installs the panic hook: silent inside a guard, where the panic becomes an error; otherwise one
+/// plain line.
+pub fn install_hook() {
+    let default = take_hook();
+    set_hook(Box::new(move |info| {
+        if DEPTH.get() > 0 {
+            let place = info.location().map(|l| format!("{}:{}", l.file(), l.line()));
+            CAUGHT.set(place);
+        } else {
+            default(info);
+        }
+    }));
+}
+
+/// Runs a component's code; a panic becomes an error with the component's name and libtorch's first
+/// line.
+///
+/// # Errors
+/// What `f` returns, or the panic.
+pub fn guard<T>(component: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    DEPTH.set(DEPTH.get() + 1);
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    DEPTH.set(DEPTH.get() - 1);
+    match outcome {
+        Ok(Err(Error::Tensor { component: name, message })) if name.is_empty() => {
+            Err(Error::Tensor { component: component.trim_matches('/').to_string(), message })
+        }
+        Ok(result) => result,
+        Err(payload) => {
+            let text = payload
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| payload.downcast_ref::<&str>().copied())
+                .unwrap_or("a panic without a message");
+            let place = CAUGHT.take().map(|p| format!(" (at {p})")).unwrap_or_default();
+            Err(Error::Tensor {
+                component: component.trim_matches('/').to_string(),
+                message: format!("{}{place}", first_line(text)),
+            })
+        }
+    }
+}
+
+/// tch wraps libtorch's text as `called Result::unwrap() on an Err value: Torch("...\n...")`.
+fn first_line(text: &str) -> String {
+    let text = text.split_once("Torch(\"").map_or(text, |(_, rest)| rest);
+    let end = text.find("\\n").or_else(|| text.find('\n')).unwrap_or(text.len());
+    text[..end].trim_end_matches("\")").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_inside_libtorch_names_the_component_and_the_reason() {
+        install_hook();
+        let outcome = guard("/model", || {
+            let a = tch::Tensor::zeros([2, 3], (tch::Kind::Float, tch::Device::Cpu));
+            Ok(a.matmul(&a))
+        });
+        let text = outcome.expect_err("shapes do not fit").to_string();
+        assert!(text.starts_with("model: libtorch: "), "{text}");
+        assert!(text.contains("mat1 and mat2"), "{text}");
+    }
+}

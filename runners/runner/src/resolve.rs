@@ -1,0 +1,87 @@
+//! From a file and flags to a configuration that is complete and correct.
+
+use crate::catalogue::Catalogue;
+use crate::config::{self, Diagnostics, Loaded};
+use crate::experiment::Experiment;
+use isotropy_core::registry::marked_schema;
+use isotropy_core::{Error, Result};
+use schemars::JsonSchema;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Why a configuration was refused.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Mistakes with their positions.
+    Diagnostics(Diagnostics),
+    /// Another error.
+    Error(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Diagnostics> for Refusal {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::Diagnostics(diagnostics)
+    }
+}
+
+/// A configuration that was read, checked and turned into an [`Experiment`].
+pub struct Resolved {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Where every value came from.
+    pub loaded: Loaded,
+    /// The folder that relative paths in the configuration start from.
+    pub folder: PathBuf,
+}
+
+/// Reads an experiment file with `--set` flags.
+///
+/// # Errors
+/// All mistakes of the file at once.
+pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
+    let catalogue = Catalogue::new()?;
+    let schema = marked_schema(|generator| Experiment::json_schema(generator));
+    let loaded = config::load(path, sets, &schema, &catalogue)?;
+    let experiment = parse(loaded.value.clone())?;
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let folder = folder.canonicalize().map_err(|e| Error::io(&folder, e))?;
+    Ok(Resolved { experiment, loaded, folder })
+}
+
+/// Turns a checked tree into an experiment.
+///
+/// # Errors
+/// When serde refuses what the schema let through.
+pub fn parse(value: Value) -> Result<Experiment> {
+    serde_json::from_value(value).map_err(|error| Error::config("", error.to_string()))
+}
+
+/// The resolved configuration as JSON, all defaults filled in.
+///
+/// # Errors
+/// When a component cannot be written back.
+pub fn to_json(experiment: &Experiment) -> Result<Value> {
+    serde_json::to_value(experiment).map_err(|error| Error::Other(error.to_string()))
+}
+
+impl Resolved {
+    /// Gives an error its place in the file.
+    pub fn locate(&self, error: Error) -> Refusal {
+        match error {
+            Error::Config { message, pointer, help } => {
+                let help = (!help.is_empty()).then_some(help);
+                Refusal::Diagnostics(self.loaded.diagnose(&pointer, message, help))
+            }
+            other => Refusal::Error(other),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Draws samples: batches of starting points, each taken to data by the sampler.
+
+use crate::build::Built;
+use crate::experiment::{Sampling, Start};
+use crate::guard::guard;
+use crate::progress::Progress;
+use crate::signals::StopFlag;
+use isotropy_core::{Dataset, Error, FreshNoise, Result, Split, State, Streams};
+use tch::{Kind, Tensor};
+
+/// Samples with where they came from.
+pub struct Samples {
+    /// The samples.
+    pub state: State,
+    /// Where each started.
+    pub start: State,
+    /// States along the way of the first batch.
+    pub trajectory: Vec<State>,
+    /// Evaluations of the model for each sample.
+    pub evaluations: usize,
+}
+
+/// Draws `options.count` samples with the weights that the model holds. Batch `k` depends on the
+/// seed, `k` and the batch size alone.
+///
+/// # Errors
+/// When the sampler fails, the input split is too small, or a signal arrives.
+pub fn sample(
+    built: &Built,
+    dataset: &dyn Dataset,
+    options: &Sampling,
+    streams: &Streams,
+    stop: &StopFlag,
+) -> Result<Samples> {
+    let sampler = built.sampler.as_deref().ok_or_else(|| {
+        Error::config("/sampler", "nothing can be sampled without a `sampler`")
+    })?;
+    let process = built.process.as_deref().expect("a sampler is only built beside a process");
+    if options.start == Start::Input
+        && let Some(len) = dataset.len(Split::Test)
+        && (len as i64) < options.count
+    {
+        let message = format!("{} inputs were asked for; the test split has {len}", options.count);
+        return Err(Error::config("/sampling/count", message));
+    }
+    let _no_grad = tch::no_grad_guard();
+    let (mut states, mut starts, mut trajectory) = (Vec::new(), Vec::new(), Vec::new());
+    let mut evaluations = 0;
+    let batches = (options.count as u64).div_ceil(options.batch as u64).max(1);
+    let mut progress = Progress::new("sample", options.count as u64, 0);
+    for k in 0..batches {
+        let size = options.batch.min(options.count - k as i64 * options.batch);
+        let points = dataset.batch(Split::Test, k, options.batch, streams)?;
+        let start = match options.start {
+            Start::Input => process.fields().lift(points.narrow(0, size))?,
+            Start::Prior => {
+                let template = at_least(dataset, points, size, streams)?;
+                guard("process", || process.prior(&template, &mut streams.stream("prior", k)))?
+            }
+        };
+        let mut noise = FreshNoise::new(streams, &format!("sampler/{k}"));
+        let done = (k as i64 * options.batch) as u64;
+        let mut observer = |step: usize, steps: usize, state: &State| {
+            let share = (size as f64 * step as f64 / steps as f64) as u64;
+            progress.at(done + share, || format!("step {step}/{steps}"));
+            let every = steps.div_ceil(options.trajectory.max(1)).max(1);
+            if k == 0 && options.trajectory > 0 && step % every == 0 {
+                trajectory.push(state.clone());
+            }
+        };
+        let sampled = guard("sampler", || {
+            sampler.run(process, built.model.as_ref(), start.clone(), &mut noise, &mut observer)
+        })?;
+        evaluations = sampled.evaluations;
+        states.push(sampled.state);
+        starts.push(start);
+        stop.check()?;
+    }
+    progress.finish(&format!("{evaluations} evaluations a sample"));
+    Ok(Samples { state: State::cat(&states)?, start: State::cat(&starts)?, trajectory, evaluations })
+}
+
+/// A template of `size` points: the test split from the start as often as it takes.
+fn at_least(
+    dataset: &dyn Dataset,
+    points: State,
+    size: i64,
+    streams: &Streams,
+) -> Result<State> {
+    let points = if points.batch_size() == 0 {
+        dataset.batch(Split::Test, 0, size, streams)?
+    } else {
+        points
+    };
+    let have = points.batch_size();
+    if have == 0 {
+        return Err(Error::data("the test split is empty", "it gives samples their shapes"));
+    }
+    if have >= size {
+        return Ok(points.narrow(0, size));
+    }
+    let rows = Tensor::arange(size, (Kind::Int64, points.x().device())).remainder(have);
+    Ok(points.map_batched(|tensor| tensor.index_select(0, &rows)))
+}
+
+/// How many points have a number that is not finite.
+pub fn non_finite(state: &State) -> i64 {
+    let finite = state.x().isfinite().flatten(1, -1).all_dim(1, false);
+    finite.logical_not().sum(Kind::Int64).int64_value(&[])
+}

@@ -1,0 +1,497 @@
+//! The training loop: batches, gradients, logging, validation, checkpoints.
+//!
+//! Everything that a step uses is a pure function of the seed, the step and what the checkpoint
+//! holds; a resumed run therefore ends in the same bits as an uninterrupted one on the CPU.
+
+use super::early_stop::EarlyStopping;
+use super::ema::Ema;
+use super::equivariance::equivariance_error;
+use super::flat::{FlatParameters, Weights};
+use super::learning_rate::LearningRate;
+use super::optimizer::{Optimizer, clip_by_norm, gradient_norm};
+use super::window::{Summary, Window};
+use crate::checkpoint::{self, Snapshot};
+use crate::evaluation::Report;
+use crate::execute::{Prepared, Surroundings};
+use crate::experiment::Experiment;
+use crate::guard::guard;
+use crate::progress::Progress;
+use crate::run::{JsonLog, RunFolder};
+use crate::tensorboard::EventWriter;
+use isotropy_core::{Error, Loss, LossContext, Result, Split, dataset};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Instant;
+use tch::Tensor;
+
+/// A trained model: its weights and averages, and how training went.
+pub struct Trained {
+    parameters: FlatParameters,
+    ema: Ema,
+    step: u64,
+    stopped_early: bool,
+    validation: Option<f64>,
+    best: Option<f64>,
+    equivariance: Option<f64>,
+    events: PathBuf,
+    events_offset: u64,
+}
+
+impl Trained {
+    /// Runs `f` with the weights that the configuration names for sampling in the model.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub fn with_sampling_weights<T>(
+        &self,
+        experiment: &Experiment,
+        f: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        match sampling_weights(&self.ema, experiment)? {
+            Some(weights) => self.parameters.with_weights(weights, f),
+            None => f(),
+        }
+    }
+
+    /// The part of `metrics.json` about training; equal for equal runs.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "steps": self.step,
+            "stopped_early": self.stopped_early,
+            "parameters": self.parameters.count(),
+            "validation_loss": self.validation,
+            "best_validation_loss": self.best,
+            "equivariance_error": self.equivariance,
+        })
+    }
+}
+
+fn sampling_weights<'a>(ema: &'a Ema, experiment: &Experiment) -> Result<Option<&'a Weights>> {
+    let Some(rate) = experiment.sampling.ema else { return Ok(None) };
+    let weights = ema.weights(rate).ok_or_else(|| {
+        Error::config("/sampling/ema", format!("no average of rate {rate} is trained"))
+    })?;
+    Ok(Some(weights))
+}
+
+/// Everything that changes while training.
+struct Loop<'a> {
+    experiment: &'a Experiment,
+    prepared: &'a Prepared,
+    folder: &'a RunFolder,
+    parameters: FlatParameters,
+    optimizer: Optimizer,
+    rate: LearningRate,
+    ema: Ema,
+    early: EarlyStopping,
+    step: u64,
+    validation: Option<f64>,
+    equivariance: Option<f64>,
+    window: Window,
+    events: EventWriter,
+    log: JsonLog,
+}
+
+/// Trains from the last checkpoint, or from the start.
+///
+/// # Errors
+/// `Numbers` when a loss is not finite; `Interrupted` after a signal and a checkpoint.
+pub fn train(
+    experiment: &Experiment,
+    prepared: &Prepared,
+    folder: &RunFolder,
+    surroundings: &Surroundings,
+) -> Result<Trained> {
+    let mut training = Loop::open(experiment, prepared, folder, surroundings)?;
+    if experiment.train.steps > 0 {
+        training.run(surroundings)?;
+    }
+    training.close()
+}
+
+/// Restores the state of a run from its last checkpoint, without training.
+///
+/// # Errors
+/// When there is none, or it does not fit.
+pub fn restore(
+    experiment: &Experiment,
+    prepared: &Prepared,
+    folder: &RunFolder,
+) -> Result<Trained> {
+    let stop = crate::signals::StopFlag::listen()?;
+    let surroundings =
+        Surroundings { data_dir: PathBuf::new(), config_folder: PathBuf::from("."), stop };
+    let training = Loop::open(experiment, prepared, folder, &surroundings)?;
+    if training.step == 0 && experiment.train.steps > 0 {
+        let message = format!("{} holds no checkpoint", folder.path().display());
+        return Err(Error::data(message, "train it first: runner --config FILE --resume --out DIR"));
+    }
+    training.close()
+}
+
+/// Puts the weights that samples are drawn with into the model of `prepared`, for good.
+///
+/// # Errors
+/// When the run holds no weights, or they do not fit the model.
+pub fn load_sampling_weights(
+    experiment: &Experiment,
+    prepared: &Prepared,
+    folder: &RunFolder,
+) -> Result<()> {
+    let parameters = FlatParameters::new(&prepared.built.store)?;
+    if parameters.count() == 0 {
+        return Ok(());
+    }
+    let path = folder.join("weights.safetensors");
+    let tensors = checkpoint::read_safetensors(&path).map_err(|error| {
+        Error::data(error.to_string(), format!("finish the run '{}' first", experiment.name))
+    })?;
+    parameters.load(&tensors)?;
+    Ok(())
+}
+
+/// Adds the metrics of the evaluation to the curves.
+///
+/// # Errors
+/// When the event file cannot be written.
+pub fn log_metrics(folder: &RunFolder, trained: &Trained, report: &Report) -> Result<()> {
+    // The offset after training: an evaluation that was cut off is replaced, not repeated.
+    let mut events = EventWriter::resume(&trained.events, trained.events_offset)?;
+    for m in report.measured.iter().filter(|m| m.value.is_finite()) {
+        events.scalar(&format!("metrics/{}", m.name), trained.step as i64, m.value as f32)?;
+    }
+    let plots = folder.join("plots");
+    if plots.exists() {
+        let entries = std::fs::read_dir(&plots).map_err(|e| Error::io(&plots, e))?;
+        let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+        files.sort();
+        for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "png")) {
+            let png = std::fs::read(file).map_err(|e| Error::io(file, e))?;
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+            events.image(&format!("plots/{stem}"), trained.step as i64, &png)?;
+        }
+    }
+    events.sync()?;
+    Ok(())
+}
+
+impl<'a> Loop<'a> {
+    fn open(
+        experiment: &'a Experiment,
+        prepared: &'a Prepared,
+        folder: &'a RunFolder,
+        surroundings: &Surroundings,
+    ) -> Result<Self> {
+        let options = &experiment.train;
+        let parameters = FlatParameters::new(&prepared.built.store)?;
+        let found = checkpoint::latest_valid(&folder.join("checkpoints"))?;
+        for warning in &found.warnings {
+            eprintln!("warning: {warning}");
+        }
+        let mut new = Self {
+            optimizer: options.optimizer.build(parameters.buffer())?,
+            rate: options.learning_rate.build(options.steps),
+            ema: Ema::new(&parameters, &options.ema, true)?,
+            early: EarlyStopping::default(),
+            step: 0,
+            validation: None,
+            equivariance: None,
+            window: Window::new(
+                options.log_every as usize,
+                (experiment.kind.torch(), prepared.load.device),
+            ),
+            events: EventWriter::open(&folder.subfolder("tensorboard")?, 0)?,
+            log: JsonLog::open(&folder.join("log.jsonl"), found.step().unwrap_or(0))?,
+            experiment,
+            prepared,
+            folder,
+            parameters,
+        };
+        match found.checkpoint {
+            Some(loaded) => new.restore(&loaded)?,
+            None => {
+                if let Some(file) = &options.init_from {
+                    let path = surroundings.config_folder.join(file);
+                    let tensors = checkpoint::read_safetensors(&path).map_err(|error| {
+                        Error::config("/train/init_from", error.to_string())
+                    })?;
+                    new.parameters.load(&tensors)?;
+                    new.ema = Ema::new(&new.parameters, &options.ema, true)?;
+                }
+                let text = serde_json::to_string_pretty(&crate::resolve::to_json(experiment)?)
+                    .map_err(|e| Error::Other(e.to_string()))?;
+                new.events.text("configuration", 0, &format!("```json\n{text}\n```"))?;
+            }
+        }
+        Ok(new)
+    }
+
+    fn restore(&mut self, loaded: &checkpoint::Loaded) -> Result<()> {
+        self.step = loaded.step;
+        self.parameters.load(&loaded.model)?;
+        self.optimizer.load(&loaded.state)?;
+        self.ema.load(&self.parameters, &loaded.state)?;
+        self.window.load(&loaded.state)?;
+        let extra = |key: &str| loaded.extra[key].clone();
+        let wrong = |e: serde_json::Error| Error::data(format!("checkpoint: {e}"), "");
+        self.rate.restore(serde_json::from_value(extra("learning_rate")).map_err(wrong)?);
+        self.early = serde_json::from_value(extra("early_stop")).map_err(wrong)?;
+        self.validation = loaded.extra["validation_loss"].as_f64();
+        self.equivariance = loaded.extra["equivariance_error"].as_f64();
+        let path = self.events.path().to_path_buf();
+        self.events = EventWriter::resume(&path, loaded.events_offset)?;
+        Ok(())
+    }
+
+    fn run(&mut self, surroundings: &Surroundings) -> Result<()> {
+        let train = &self.experiment.train;
+        let mut progress = Progress::new("train", train.steps, self.step);
+        let mut last_loss = f64::NAN;
+        let mut since = (Instant::now(), self.step);
+        while self.step < train.steps && !self.early.stopped {
+            let (parts, gradient) = self.advance()?;
+            let step = self.step;
+            let last = step == train.steps;
+            let due = |every: u64| every > 0 && step.is_multiple_of(every);
+            if due(train.histogram_every) {
+                self.log_histograms(&gradient)?;
+            }
+            if last || due(train.validate_every) {
+                self.validate()?;
+            }
+            if last || self.early.stopped || due(train.log_every) {
+                let speed = (self.step - since.1) as f64 / since.0.elapsed().as_secs_f64().max(1e-9);
+                since = (Instant::now(), self.step);
+                last_loss = self.log_window(&parts, speed)?;
+            }
+            let signal = surroundings.stop.received().is_some();
+            if signal || last || self.early.stopped || due(train.checkpoint.every) {
+                self.save()?;
+            }
+            if signal && !last {
+                progress.finish("stopped by a signal, checkpoint written");
+                surroundings.stop.check()?;
+            }
+            progress.at(self.step, || format!("loss {last_loss:.4}"));
+        }
+        progress.finish(&format!("loss {last_loss:.4}"));
+        Ok(())
+    }
+
+    /// One optimiser step. Returns the named parts of the loss and the clipped gradient.
+    fn advance(&mut self) -> Result<(Vec<(String, Tensor)>, Tensor)> {
+        let train = &self.experiment.train;
+        let (loss, mut gradient) = self.gradient()?;
+        let norm = match train.clip_norm {
+            Some(max) => clip_by_norm(&mut gradient, max)?,
+            None => gradient_norm(&gradient)?,
+        };
+        let factor = self.rate.factor(self.step);
+        let mut weights = self.parameters.buffer().shallow_clone();
+        self.optimizer.step(&mut weights, &gradient, factor)?;
+        self.step += 1;
+        self.ema.update(&self.parameters, self.step)?;
+        self.window.push(&loss.total, &norm)?;
+        Ok((loss.parts, gradient))
+    }
+
+    /// The loss and its flat gradient, averaged over `accumulate` batches.
+    fn gradient(&self) -> Result<(Loss, Tensor)> {
+        let train = &self.experiment.train;
+        let share = 1.0 / train.accumulate as f64;
+        let mut sum: Option<(Loss, Tensor)> = None;
+        for part in 0..train.accumulate {
+            let index = self.step * train.accumulate + part;
+            let loss = self.loss(Split::Train, index, true)?;
+            let gradient = guard("model", || Ok(self.parameters.gradients(&loss.total)?))?;
+            sum = Some(match sum {
+                None => (loss, gradient),
+                Some((before, total)) => {
+                    let total = total + gradient;
+                    let mean = before.total.detach() + loss.total.detach();
+                    (Loss { total: mean, parts: loss.parts }, total)
+                }
+            });
+        }
+        let (loss, gradient) = sum.expect("at least one batch is accumulated");
+        if train.accumulate == 1 {
+            return Ok((loss, gradient));
+        }
+        Ok((Loss { total: loss.total * share, parts: loss.parts }, gradient * share))
+    }
+
+    fn loss(&self, split: Split, index: u64, train: bool) -> Result<Loss> {
+        let streams = &self.prepared.load.streams;
+        let built = &self.prepared.built;
+        let objective = built.objective.as_deref().ok_or_else(|| {
+            Error::config("/objective", "training and validation need an `objective`")
+        })?;
+        let batch = guard("dataset", || {
+            self.prepared.dataset.batch(split, index, self.experiment.train.batch, streams)
+        })?;
+        let process = built.process.as_deref();
+        let streams = if train { streams.clone() } else { streams.named("validation") };
+        let context = LossContext { process, streams: &streams, step: index, train };
+        guard("objective", || objective.loss(built.model.as_ref(), &batch, &context))
+    }
+
+    /// The loss on the validation split, with the weights that samples are drawn with.
+    fn validate(&mut self) -> Result<()> {
+        if self.prepared.built.objective.is_none() {
+            return Ok(());
+        }
+        let (loss, error) = {
+            let measure = || -> Result<(f64, Option<f64>)> {
+                let _no_grad = tch::no_grad_guard();
+                Ok((self.validation_loss()?, self.equivariance_error()?))
+            };
+            match sampling_weights(&self.ema, self.experiment)? {
+                Some(weights) => self.parameters.with_weights(weights, measure)?,
+                None => measure()?,
+            }
+        };
+        self.validation = Some(loss);
+        self.equivariance = error;
+        self.rate.observe(loss);
+        self.early.observe(loss, self.experiment.train.early_stop.as_ref());
+        let step = self.step as i64;
+        self.events.scalar("validation/loss", step, loss as f32)?;
+        if let Some(error) = error {
+            self.events.scalar("validation/equivariance_error", step, error as f32)?;
+        }
+        self.log.write(&json!({
+            "step": self.step, "validation_loss": loss, "equivariance_error": error,
+        }))
+    }
+
+    fn validation_loss(&self) -> Result<f64> {
+        let train = &self.experiment.train;
+        let available = self.prepared.dataset.len(Split::Validation);
+        let batches = available.map_or(train.validation_batches, |points| {
+            train.validation_batches.min(points.div_ceil(train.batch as u64))
+        });
+        if batches == 0 {
+            return Err(Error::data(
+                "the validation split is empty",
+                "give the dataset validation points, or set train.validate_every to 0",
+            ));
+        }
+        let mut sum = 0.0;
+        for k in 0..batches {
+            sum += self.loss(Split::Validation, k, false)?.total.double_value(&[]);
+        }
+        Ok(sum / batches as f64)
+    }
+
+    fn equivariance_error(&self) -> Result<Option<f64>> {
+        let built = &self.prepared.built;
+        let (Some(process), Some(symmetry)) = (&built.process, &built.symmetry) else {
+            return Ok(None);
+        };
+        let streams = &self.prepared.load.streams;
+        let count = self.experiment.train.batch.min(64);
+        let clean =
+            dataset::first(self.prepared.dataset.as_ref(), Split::Validation, count, streams)?;
+        let model = built.model.as_ref();
+        equivariance_error(process.as_ref(), symmetry.as_ref(), model, &clean, streams).map(Some)
+    }
+
+    /// Reads the window, stops on numbers that are not finite, and logs. Returns the mean loss.
+    fn log_window(&mut self, parts: &[(String, Tensor)], speed: f64) -> Result<f64> {
+        let start = self.step - self.window.len() as u64;
+        let Some(summary) = self.window.read()? else { return Ok(f64::NAN) };
+        self.check_finite(&summary, start, parts)?;
+        let step = self.step as i64;
+        let rate = self.rate.factor(self.step - 1) * self.optimizer.learning_rate();
+        let mut entry = json!({
+            "step": self.step, "loss": summary.loss, "gradient_norm": summary.gradient_norm,
+            "learning_rate": rate, "steps_per_second": speed,
+        });
+        self.events.scalar("train/loss", step, summary.loss as f32)?;
+        self.events.scalar("train/gradient_norm", step, summary.gradient_norm as f32)?;
+        self.events.scalar("train/learning_rate", step, rate as f32)?;
+        self.events.scalar("time/steps_per_second", step, speed as f32)?;
+        for (name, value) in parts {
+            let value = value.double_value(&[]);
+            self.events.scalar(&format!("train/{name}"), step, value as f32)?;
+            entry[name] = json!(value);
+        }
+        self.log.write(&entry)?;
+        Ok(summary.loss)
+    }
+
+    fn check_finite(
+        &self,
+        summary: &Summary,
+        start: u64,
+        parts: &[(String, Tensor)],
+    ) -> Result<()> {
+        let Some(bad) = summary.first_bad else { return Ok(()) };
+        let what = if summary.bad_loss { "the loss" } else { "the gradient (the loss was finite)" };
+        let mut text =
+            format!("{what} is not finite, first at step {}", start + bad as u64 + 1);
+        let named = self.parameters.named()?;
+        let suspects = parts.iter().chain(&named).filter_map(|(name, tensor)| {
+            let bad = tensor.isfinite().logical_not().sum(tch::Kind::Int64).int64_value(&[]);
+            (bad > 0).then(|| format!("{name} {:?}: {bad} of {}", tensor.size(), tensor.numel()))
+        });
+        let list: Vec<String> = suspects.take(5).collect();
+        if !list.is_empty() {
+            text += &format!("; not finite now at step {}: {}", self.step, list.join("; "));
+        }
+        text += "; the last checkpoint is from before. Try a smaller learning rate, or kind f64";
+        Err(Error::Numbers(text))
+    }
+
+    fn log_histograms(&mut self, gradient: &Tensor) -> Result<()> {
+        let step = self.step as i64;
+        let weights = self.parameters.named()?;
+        let gradients = self.parameters.views(gradient)?;
+        for (prefix, tensors) in [("weights", &weights), ("gradients", &gradients)] {
+            for (name, tensor) in tensors {
+                self.events.histogram(&format!("{prefix}/{name}"), step, tensor)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.events.sync()?;
+        let mut state = self.optimizer.named();
+        state.extend(self.ema.named(&self.parameters)?);
+        state.extend(self.window.named());
+        let json = |value: Result<Value, serde_json::Error>| {
+            value.map_err(|e| Error::Other(format!("checkpoint: {e}")))
+        };
+        let snapshot = Snapshot {
+            step: self.step,
+            model: self.parameters.named_weights()?,
+            state,
+            events_offset: self.events.offset(),
+            metric: self.validation,
+            extra: json!({
+                "learning_rate": json(serde_json::to_value(self.rate.state()))?,
+                "early_stop": json(serde_json::to_value(&self.early))?,
+                "validation_loss": self.validation,
+                "equivariance_error": self.equivariance,
+            }),
+        };
+        let keep = self.experiment.train.checkpoint.keep;
+        checkpoint::save(&self.folder.subfolder("checkpoints")?, &snapshot, keep)
+    }
+
+    fn close(mut self) -> Result<Trained> {
+        self.events.sync()?;
+        Ok(Trained {
+            step: self.step,
+            stopped_early: self.early.stopped,
+            validation: self.validation,
+            best: self.early.best,
+            equivariance: self.equivariance,
+            events_offset: self.events.offset(),
+            events: self.events.path().to_path_buf(),
+            parameters: self.parameters,
+            ema: self.ema,
+        })
+    }
+}
