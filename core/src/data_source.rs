@@ -37,10 +37,9 @@ pub static DATA_SOURCES: [DataSource];
 /// A data error that names the command which brings it.
 pub fn folder(data_dir: &Path, name: &str) -> Result<PathBuf> {
     let folder = data_dir.join(name);
-    let source = DATA_SOURCES
-        .iter()
-        .find(|source| source.name == name)
-        .ok_or_else(|| Error::data(format!("no data set is called '{name}'"), "runner data list"))?;
+    let source = DATA_SOURCES.iter().find(|source| source.name == name).ok_or_else(|| {
+        Error::data(format!("no data set is called '{name}'"), "runner data list")
+    })?;
     if (source.complete)(&folder) {
         return Ok(folder);
     }

@@ -10,8 +10,8 @@ use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{
-    BitMapBackend, Cartesian2d, Color, DrawingArea, DrawingBackend, FontStyle, IntoDrawingArea,
-    IntoFont, RGBColor, TextStyle,
+    BitMapBackend, Cartesian2d, Color, DrawingArea, DrawingBackend, FontDesc, FontFamily,
+    FontStyle, IntoDrawingArea, RGBColor, TextStyle,
 };
 use std::ops::Range;
 use std::path::Path;
@@ -113,27 +113,31 @@ fn average(pixels: &[u8], size: (u32, u32)) -> Vec<u8> {
     small
 }
 
-const FONT: &str = "sans-serif";
-
 /// Makes the fonts known to the drawing library, once.
 fn register_fonts() -> Result<()> {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     let registered = REGISTERED.get_or_init(|| {
         let register = plotters::style::register_font;
-        register(FONT, FontStyle::Normal, ttf_noto_sans::REGULAR).is_ok()
-            && register(FONT, FontStyle::Bold, ttf_noto_sans::BOLD).is_ok()
+        let family = FontFamily::SansSerif;
+        register(family.as_str(), FontStyle::Normal, ttf_noto_sans::REGULAR).is_ok()
+            && register(family.as_str(), FontStyle::Bold, ttf_noto_sans::BOLD).is_ok()
     });
     if *registered { Ok(()) } else { Err(fault("the built-in font cannot be read")) }
 }
 
 /// Text of `size` pixels of the picture.
 pub fn text(size: f64, colour: RGBColor) -> TextStyle<'static> {
-    (FONT, px(size)).into_font().color(&colour)
+    font(size, FontStyle::Normal).color(&colour)
 }
 
 /// Bold text of `size` pixels of the picture.
 pub fn bold(size: f64, colour: RGBColor) -> TextStyle<'static> {
-    (FONT, px(size)).into_font().style(FontStyle::Bold).color(&colour)
+    font(size, FontStyle::Bold).color(&colour)
+}
+
+fn font(size: f64, style: FontStyle) -> FontDesc<'static> {
+    // Changing the style of an existing description would keep its old face.
+    FontDesc::new(FontFamily::SansSerif, f64::from(px(size)), style)
 }
 
 /// Axes with a light grid over the whole of `area`. Labels may be empty.
@@ -148,8 +152,8 @@ pub fn axes<'a>(
 ) -> Result<Axes<'a>> {
     let mut chart = ChartBuilder::on(area)
         .margin(px(8.0))
-        .x_label_area_size(px(if labels.0.is_empty() { 30.0 } else { 54.0 }))
-        .y_label_area_size(px(if labels.1.is_empty() { 44.0 } else { 66.0 }))
+        .x_label_area_size(px(if labels.0.is_empty() { 32.0 } else { 56.0 }))
+        .y_label_area_size(px(if labels.1.is_empty() { 46.0 } else { 66.0 }))
         .build_cartesian_2d(x, y)
         .map_err(fault)?;
     let mut mesh = chart.configure_mesh();
@@ -162,8 +166,8 @@ pub fn axes<'a>(
         .set_all_tick_mark_size(px(4.0))
         .x_label_formatter(&|value| tick(*value))
         .y_label_formatter(&|value| tick(*value))
-        .label_style(text(16.0, MUTED))
-        .axis_desc_style(text(18.0, INK));
+        .label_style(text(19.0, MUTED))
+        .axis_desc_style(text(21.0, INK));
     if !labels.0.is_empty() {
         mesh.x_desc(labels.0);
     }
@@ -176,11 +180,7 @@ pub fn axes<'a>(
 
 /// Widens one of two ranges about its middle until a unit is as long in both directions on a plane
 /// of `size` pixels.
-pub fn equal_units(
-    size: (u32, u32),
-    x: Range<f64>,
-    y: Range<f64>,
-) -> (Range<f64>, Range<f64>) {
+pub fn equal_units(size: (u32, u32), x: Range<f64>, y: Range<f64>) -> (Range<f64>, Range<f64>) {
     let unit = ((x.end - x.start) / f64::from(size.0)).max((y.end - y.start) / f64::from(size.1));
     let widen = |range: Range<f64>, pixels: u32| {
         let (middle, half) = ((range.start + range.end) / 2.0, unit * f64::from(pixels) / 2.0);

@@ -231,8 +231,8 @@ impl Kernel {
     }
 
     /// The covariance of the noise without its scale, applied to the score: `K score` (the score
-    /// itself for white noise). Needs no solve unless the prediction is a plain score's relative
-    /// that does.
+    /// itself for white noise). No linear system is solved for any kind of prediction that has a
+    /// score, except coloured [`PredictionKind::Field`] heads.
     ///
     /// # Errors
     /// As for [`Kernel::score`].

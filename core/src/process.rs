@@ -298,15 +298,12 @@ pub fn probe_symmetry(
     let h = symmetry.group().sample(&symmetry.element_shape(&state)?, options, &mut stream);
     let here = drift(&state)?;
     let z = drive.horizontal(&state, &here.map(|a| stream.normal(&a.size(), options)));
-    let (moved, moved_z) = (
-        drive.transport(symmetry, &h, &state, &here)?,
-        drive.transport(symmetry, &h, &state, &z)?,
-    );
+    let (moved, moved_z) =
+        (drive.transport(symmetry, &h, &state, &here)?, drive.transport(symmetry, &h, &state, &z)?);
     let there = drift(&symmetry.act(&h, &state)?)?;
     let norm = |a: &Tensor| a.norm().double_value(&[]);
-    let allowed = |a: &Xi| {
-        (1e-6 + symmetry.approximation_error()) * (1.0 + norm(&a.square_norm().sqrt()))
-    };
+    let allowed =
+        |a: &Xi| (1e-6 + symmetry.approximation_error()) * (1.0 + norm(&a.square_norm().sqrt()));
     let refuse = |what: &str| {
         Err(Error::Unsupported(format!("{what} under {} ({})", symmetry.name(), drive.name())))
     };

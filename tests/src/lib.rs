@@ -1,1 +1,3 @@
-//! Cross-crate tests
+//! Cross-crate tests, and what they share.
+
+pub mod end_to_end;

@@ -17,12 +17,7 @@ fn shapes(drive: &dyn Drive, state: &State) -> Vec<Vec<i64>> {
 }
 
 /// Standard normal coefficients.
-pub(super) fn coefficients(
-    drive: &dyn Drive,
-    state: &State,
-    streams: &Streams,
-    name: &str,
-) -> Xi {
+pub(super) fn coefficients(drive: &dyn Drive, state: &State, streams: &Streams, name: &str) -> Xi {
     let mut stream = streams.stream(&format!("conformance/{name}"), 4);
     let shapes = shapes(drive, state);
     Xi(shapes.iter().map(|shape| stream.normal(shape, state.options())).collect())
@@ -39,7 +34,8 @@ fn basis(drive: &dyn Drive, state: &State) -> Vec<(usize, Xi)> {
             let mut xi = zero.clone();
             let one = Tensor::from_slice(&[i]).to_device(state.options().1).one_hot(count);
             let own: Vec<i64> = [&[1], &shape[1..]].concat();
-            xi.0[k] = one.to_kind(state.options().0).reshape(&own).expand(shape, false).contiguous();
+            xi.0[k] =
+                one.to_kind(state.options().0).reshape(&own).expand(shape, false).contiguous();
             all.push((k, xi));
         }
     }
@@ -81,11 +77,15 @@ pub(super) fn frame(
         Ok(Found::Error(error, tolerance))
     });
     table.check_in("flow composes", label, || {
-        let error = over_states(drive, state, streams, |x| {
-            let twice = drive.flow(&drive.flow(x, &xi().scale(0.9)), &xi().scale(-1.6));
-            let once = drive.flow(x, &xi().scale(-0.7));
-            Ok(relative_state(&twice, &once, |_| false))
-        })?;
+        // Without the lift a long step may leave the principal branch, where fields turn round.
+        let [plain, lifted, far] = states(drive, state, streams)?;
+        let mut error = 0.0;
+        for (x, length) in [(plain, 0.01), (lifted, 1.0), (far, 1.0)] {
+            let xi = xi().scale(length);
+            let twice = drive.flow(&drive.flow(&x, &xi.scale(0.9)), &xi.scale(-1.6));
+            let once = drive.flow(&x, &xi.scale(-0.7));
+            error = worse(error, relative_state(&twice, &once, |_| false));
+        }
         Ok(Found::Error(error, 10.0 * tolerance))
     });
     table.check_in("points flow independently", label, || {
@@ -186,12 +186,7 @@ fn coordinates(
 }
 
 /// Derivatives, in double precision.
-pub(super) fn derivatives(
-    table: &mut Table,
-    drive: &dyn Drive,
-    state: &State,
-    streams: &Streams,
-) {
+pub(super) fn derivatives(table: &mut Table, drive: &dyn Drive, state: &State, streams: &Streams) {
     table.check("push against the flow", || {
         let error = over_states(drive, state, streams, |x| {
             let (xi, e) = (coefficients(drive, x, streams, "xi"), 1e-5);
@@ -199,7 +194,8 @@ pub(super) fn derivatives(
             let difference = (ahead.x() - behind.x()) / (2.0 * e);
             Ok(relative(&drive.push(x, &xi), &difference))
         })?;
-        Ok(Found::Error(error, 1e-6))
+        // Interpolated images have kinks, which widen the error of a central difference.
+        Ok(Found::Error(error, 1e-5))
     });
     table.check("Ito term against the flow", || ito(drive, state, streams));
     table.check("divergences against autodiff", || divergences(drive, state));
@@ -239,7 +235,8 @@ fn ito(drive: &dyn Drive, state: &State, streams: &Streams) -> Result<Found> {
         );
         if relative(&coarse, &fine) > 1e-3 {
             return Ok(Found::Skip(
-                "the flow is not twice differentiable (its second differences do not settle)".into(),
+                "the flow is not twice differentiable (its second differences do not settle)"
+                    .into(),
             ));
         }
         error = worse(error, relative(&drive.ito(&x, &variance), &fine));
@@ -280,7 +277,10 @@ fn jacobian(drive: &dyn Drive, state: &State, xi: &Xi) -> Result<Tensor> {
 
 fn divergences(drive: &dyn Drive, state: &State) -> Result<Found> {
     if !is_lebesgue(drive) {
-        return Ok(Found::Skip(format!("the base measure is not Lebesgue: {}", drive.base_measure())));
+        return Ok(Found::Skip(format!(
+            "the base measure is not Lebesgue: {}",
+            drive.base_measure()
+        )));
     }
     if let Some(why) = too_large(drive, state) {
         return Ok(Found::Skip(why));
@@ -288,9 +288,11 @@ fn divergences(drive: &dyn Drive, state: &State) -> Result<Found> {
     let claimed = drive.divergences(state);
     let mut error = 0.0;
     for (_, xi) in basis(drive, state) {
-        let trace = jacobian(drive, state, &xi)?
-            .diagonal(0, 1, 2)
-            .sum_dim_intlist([-1].as_slice(), false, None);
+        let trace = jacobian(drive, state, &xi)?.diagonal(0, 1, 2).sum_dim_intlist(
+            [-1].as_slice(),
+            false,
+            None,
+        );
         let claims = claimed.0.iter().zip(&xi.0);
         let Some(claim) = claims
             .map(|(d, one)| (d * one).flatten(1, -1).sum_dim_intlist(1, false, None))

@@ -320,7 +320,11 @@ fn algebra(table: &mut Table, group: &dyn LieGroup, samples: &GroupSamples, labe
 }
 
 /// The gradient of `sum_k w_k f(xi)_k` at zero.
-fn gradient_at_zero(zero: &Xi, f: impl Fn(&Xi) -> Result<Vec<Tensor>>, weights: &[Tensor]) -> Result<Xi> {
+fn gradient_at_zero(
+    zero: &Xi,
+    f: impl Fn(&Xi) -> Result<Vec<Tensor>>,
+    weights: &[Tensor],
+) -> Result<Xi> {
     let leaves = zero.map(|t| t.detach().set_requires_grad(true));
     let values = f(&leaves)?;
     let sum = values
@@ -402,7 +406,8 @@ fn products(group: &dyn FiniteGroup, streams: &Streams) -> Result<Found> {
         return Ok(Found::Skip(format!("{n} elements; tables are written up to {LARGEST_TABLE}")));
     }
     let elements = group.elements(tch::Device::Cpu);
-    let select = |rows: &Tensor| Element(elements.0.iter().map(|t| t.index_select(0, rows)).collect());
+    let select =
+        |rows: &Tensor| Element(elements.0.iter().map(|t| t.index_select(0, rows)).collect());
     let index = Tensor::arange(n, (Kind::Int64, tch::Device::Cpu));
     let first = index.repeat_interleave_self_int(n, None, None);
     let second = index.repeat([n]);

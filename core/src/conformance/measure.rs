@@ -52,12 +52,7 @@ impl Table {
     }
 
     /// As [`Table::check`], with the name of the kind behind the check's.
-    pub(super) fn check_in(
-        &mut self,
-        name: &str,
-        label: &str,
-        f: impl FnOnce() -> Result<Found>,
-    ) {
+    pub(super) fn check_in(&mut self, name: &str, label: &str, f: impl FnOnce() -> Result<Found>) {
         self.check(&format!("{name} ({label})"), f);
     }
 }

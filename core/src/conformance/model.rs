@@ -2,7 +2,9 @@
 
 use super::CheckResult;
 use super::measure::{Found, Table, broken, cpu, relative, relative_xi, worse};
-use crate::{ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State, Streams};
+use crate::{
+    ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State, Streams,
+};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 /// Points of the batch that a model is tried on.
@@ -34,8 +36,9 @@ impl Subject<'_> {
     /// The model with weights of that kind; the store keeps them alive.
     fn build(&self, kind: Kind) -> Result<(VarStore, Box<dyn ScoreModel>)> {
         let mut store = VarStore::new(Device::Cpu);
-        let model =
-            self.streams.scope("check model", 0, || self.config.build(&store.root(), self.context))?;
+        let model = self
+            .streams
+            .scope("check model", 0, || self.config.build(&store.root(), self.context))?;
         if kind == Kind::Double {
             store.double();
         }
@@ -64,7 +67,11 @@ impl Subject<'_> {
         let (state, t) = self.state(Kind::Float)?;
         let prediction = tch::no_grad(|| model.predict(&state, &t, false))?;
         if prediction.kind != model.predicts() {
-            return broken(format!("it declares {:?}, returns {:?}", model.predicts(), prediction.kind));
+            return broken(format!(
+                "it declares {:?}, returns {:?}",
+                model.predicts(),
+                prediction.kind
+            ));
         }
         if prediction.heads.len() as i64 != prediction.kind.heads() {
             return broken(format!("{} heads for {:?}", prediction.heads.len(), prediction.kind));
@@ -102,8 +109,7 @@ impl Subject<'_> {
         let (_store, model) = self.build(Kind::Double)?;
         let (state, t) = self.state(Kind::Double)?;
         let all = tch::no_grad(|| model.predict(&state, &t, false))?;
-        let part =
-            tch::no_grad(|| model.predict(&state.narrow(2, 2), &t.narrow(0, 2, 2), false))?;
+        let part = tch::no_grad(|| model.predict(&state.narrow(2, 2), &t.narrow(0, 2, 2), false))?;
         let heads = all.heads.iter().map(|head| head.map(|a| a.narrow(0, 2, 2))).collect();
         Ok(Found::Error(distance(&part, &Prediction { kind: all.kind, heads }), 1e-9))
     }
@@ -113,7 +119,8 @@ impl Subject<'_> {
         let (state, t) = self.state(Kind::Float)?;
         let x = state.x().detach().set_requires_grad(true);
         let prediction = model.predict(&state.with_value(x.shallow_clone()), &t, true)?;
-        let squares = prediction.heads.iter().flat_map(|head| &head.0).map(|a| a.square().sum(Kind::Float));
+        let squares =
+            prediction.heads.iter().flat_map(|head| &head.0).map(|a| a.square().sum(Kind::Float));
         let Some(loss) = squares.reduce(|a, b| a + b) else { return broken("no heads") };
         if !loss.requires_grad() {
             return Ok(Found::Skip("neither weights nor value take part in the prediction".into()));
@@ -146,7 +153,10 @@ impl Subject<'_> {
             Ok((model.predict(&state, &t, false)?, model.predict(&moved, &t, false)?))
         })?;
         if here.kind == PredictionKind::Logits {
-            return Ok(Found::Error(distance(&there, &here), 1e-8 + symmetry.approximation_error()));
+            return Ok(Found::Error(
+                distance(&there, &here),
+                1e-8 + symmetry.approximation_error(),
+            ));
         }
         let fields = self.context.denoised()?.fields();
         let mut error = 0.0;

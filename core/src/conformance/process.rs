@@ -12,7 +12,7 @@ use crate::{
 use tch::{Kind, Tensor};
 
 /// Numbers per simulated batch: large enough for moments, small enough for images.
-const NUMBERS: i64 = 100_000;
+const NUMBERS: i64 = 20_000;
 
 /// The factor by which Monte-Carlo errors may exceed their standard deviation.
 const SIGMAS: f64 = 5.0;
@@ -61,7 +61,8 @@ struct Subject<'a> {
 
 /// The two numbers of a kernel whose scales are the same for all points and factors.
 fn scales(kernel: &Kernel) -> Option<(f64, f64)> {
-    let (Some(Scale::Same(mean)), Some(Scale::Same(std))) = (kernel.mean.first(), kernel.std.first())
+    let (Some(Scale::Same(mean)), Some(Scale::Same(std))) =
+        (kernel.mean.first(), kernel.std.first())
     else {
         return None;
     };
@@ -88,11 +89,9 @@ impl Subject<'_> {
         }
     }
 
-    /// A batch whose coefficients are about [`NUMBERS`] numbers.
+    /// A batch whose values are about [`NUMBERS`] numbers.
     fn many(&self) -> Result<State> {
-        let one = self.clean_state(1, Kind::Double)?;
-        let shapes = self.process.fields().xi_shape(&one.spec());
-        let each: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
+        let each = self.clean_state(1, Kind::Double)?.x().numel() as i64;
         self.clean_state((NUMBERS / each.max(1)).clamp(16, 20_000), Kind::Double)
     }
 
@@ -379,11 +378,13 @@ impl Subject<'_> {
     /// `E_prior[q / p] = 1` for a narrower normal density `q` of the coordinates.
     fn prior(&self) -> Result<Found> {
         let coordinates = need!(self.coordinates(), "the drive has no flow coordinates");
-        let template = self.clean_state(20_000, Kind::Double)?;
+        let template = self.many()?;
         let tau = coordinates.unwrapped(&template);
         let degrees: i64 = tau.0.iter().map(|a| a.size()[1..].iter().product::<i64>()).sum();
         if degrees > 6 {
-            return Ok(Found::Skip(format!("{degrees} coordinates are too many to integrate over")));
+            return Ok(Found::Skip(format!(
+                "{degrees} coordinates are too many to integrate over"
+            )));
         }
         let state = self.process.prior(&template, &mut self.streams.stream("check prior", 0))?;
         let log_p =
@@ -404,16 +405,19 @@ impl Subject<'_> {
     }
 
     fn symmetric(&self, symmetry: &dyn Representation) -> Result<Found> {
-        let clean = self.clean_state(8, Kind::Double)?;
-        if let Err(reason) = self.process.symmetric_under(symmetry, &clean.spec()) {
+        let mut stream = self.streams.stream("check process", 1);
+        let Some(bare) = self.process.drive().sample_state(8, cpu(Kind::Double), &mut stream) else {
+            return Ok(Found::Skip("the drive names no states to test on".into()));
+        };
+        // The question is asked about the shapes of a dataset, before any lift.
+        let claimed = self.process.symmetric_under(symmetry, &bare.spec());
+        let clean = self.process.fields().lift(bare)?;
+        if let Err(reason) = claimed {
             return Ok(Found::Skip(format!("not claimed: {reason}")));
         }
         let mut stream = self.streams.stream("check symmetry", 0);
-        let h = symmetry.group().sample(
-            &symmetry.element_shape(&clean)?,
-            clean.options(),
-            &mut stream,
-        );
+        let h =
+            symmetry.group().sample(&symmetry.element_shape(&clean)?, clean.options(), &mut stream);
         let z = self.normal(&self.shapes(&clean), &clean, 6);
         let (from, to) = (self.time(0.2), self.time(0.7));
         let fields = self.process.fields();

@@ -1,8 +1,9 @@
 //! Every registered group and representation passes the conformance suite.
 
 use isotropy_core::conformance::group::check_group;
+use isotropy_core::conformance::representation::check_representation;
 use isotropy_core::conformance::{CheckResult, Status};
-use isotropy_core::{GroupConfig, Streams, registry};
+use isotropy_core::{GroupConfig, RepresentationConfig, Streams, registry};
 use isotropy_groups as _;
 
 fn failures(results: &[CheckResult]) -> Vec<String> {
@@ -22,6 +23,40 @@ fn every_group_satisfies_the_suite() {
             let results = check_group(group.as_ref(), &Streams::new(seed));
             assert!(results.len() > 5);
             assert!(failures(&results).is_empty(), "{}: {:#?}", group.name(), failures(&results));
+        }
+    }
+}
+
+#[test]
+fn every_representation_satisfies_the_suite() {
+    for component in registry::catalogue().unwrap().iter().filter(|c| c.kind == "representation") {
+        let config: Box<dyn RepresentationConfig> = serde_json::from_str(component.example).unwrap();
+        check_all(config.as_ref());
+    }
+    let further = [
+        r#"{"type": "translations", "remove_mean": true}"#,
+        r#"{"type": "rotation", "dimension": 2}"#,
+        r#"{"type": "image-permutation", "group": "flips"}"#,
+        r#"{"type": "image-permutation", "group": "quarter-turns"}"#,
+        r#"{"type": "image-permutation", "group": "horizontal-flip"}"#,
+        r#"{"type": "image-permutation", "group": "vertical-flip"}"#,
+    ];
+    for json in further {
+        check_all(serde_json::from_str::<Box<dyn RepresentationConfig>>(json).unwrap().as_ref());
+    }
+}
+
+fn check_all(config: &dyn RepresentationConfig) {
+    let representation = config.build().unwrap();
+    for seed in 0..3 {
+        let results = check_representation(representation.as_ref(), &Streams::new(seed));
+        assert!(results.len() > 5);
+        let failures = failures(&results);
+        assert!(failures.is_empty(), "{}: {failures:#?}", representation.name());
+        if seed == 0 {
+            for skipped in results.iter().filter(|r| r.status == Status::Skip) {
+                println!("{}: {} skipped: {}", representation.name(), skipped.check, skipped.why);
+            }
         }
     }
 }

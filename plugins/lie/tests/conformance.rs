@@ -15,7 +15,9 @@ fn drive(json: &str) -> Arc<dyn Representation> {
     serde_json::from_str::<Box<dyn RepresentationConfig>>(json).unwrap().build().unwrap()
 }
 
+/// One thread: the tests run side by side.
 fn process(json: &str, on: &str) -> Box<dyn NoisingProcess> {
+    tch::set_num_threads(1);
     serde_json::from_str::<Box<dyn ProcessConfig>>(json).unwrap().build(drive(on)).unwrap()
 }
 

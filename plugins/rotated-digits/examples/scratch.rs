@@ -134,5 +134,6 @@ fn evaluate(net: &DigitScoreNet, test: &State, smax: f64, smin: f64, streams: &S
         let err = (&err - (&err / std::f64::consts::TAU).round() * std::f64::consts::TAU).abs().rad2deg();
         println!("steps {n} noise {noise} acc {acc:.4} angle error median {:.2} mean {:.2} {:.1}s", err.median().double_value(&[]), err.mean(Kind::Double).double_value(&[]), t0.elapsed().as_secs_f64());
     };
-    for n in [10, 100] { for noise in [0.0, -0.5, -1.0, 0.5, 1.0] { run(n, noise, 0); } }
+    let list = std::env::var("EVAL").unwrap_or("10:-1,100:-1".into());
+    for item in list.split(',') { let (n, noise) = item.split_once(':').unwrap(); run(n.parse().unwrap(), noise.parse().unwrap(), env("SSEED", 0)); }
 }

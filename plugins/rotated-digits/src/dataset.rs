@@ -93,7 +93,11 @@ impl DatasetConfig for RotatedDigitsConfig {
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
-        let folder = data_source::folder(&context.data_dir, "mnist")?;
+        let folder = context.data_dir.join("mnist");
+        if idx::find(&folder, source::TRAIN_IMAGES.name).is_err() {
+            // Nothing there: the error that names the command. A damaged file is named by reading.
+            data_source::folder(&context.data_dir, "mnist")?;
+        }
         Ok(Box::new(RotatedDigits::read(self, &folder, context)?))
     }
 }
@@ -322,5 +326,190 @@ fn first_of_each_digit(labels: &Tensor, count: usize) -> Result<Tensor> {
             "/test_per_digit",
             format!("the test file has only {} images of the digit {digit}", seen[digit]),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A folder with a small set in MNIST's format; goes away with its owner.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    const TRAIN: usize = 40;
+    const TEST: usize = 50;
+
+    fn idx_file(sizes: &[usize], data: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+        sizes.iter().for_each(|&size| bytes.extend((size as u32).to_be_bytes()));
+        bytes.extend(data);
+        bytes
+    }
+
+    /// Image `k` is a bar of brightness `k + 1`, label `k % 10`.
+    fn small_set(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("isotropy-digits-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        for (count, images, labels) in [
+            (TRAIN, source::TRAIN_IMAGES, source::TRAIN_LABELS),
+            (TEST, source::TEST_IMAGES, source::TEST_LABELS),
+        ] {
+            let pixels: Vec<u8> = (0..count * 784)
+                .map(|p| if p % 28 == 14 && p % 784 < 392 { (p / 784) as u8 + 1 } else { 0 })
+                .collect();
+            let digits: Vec<u8> = (0..count).map(|k| (k % 10) as u8).collect();
+            std::fs::write(path.join(images.name), idx_file(&[count, 28, 28], &pixels)).unwrap();
+            std::fs::write(path.join(labels.name), idx_file(&[count], &digits)).unwrap();
+        }
+        Folder(path)
+    }
+
+    fn config(json: &str) -> RotatedDigitsConfig {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn context() -> LoadContext {
+        LoadContext {
+            data_dir: std::env::temp_dir(),
+            kind: Kind::Float,
+            device: Device::Cpu,
+            streams: Streams::new(5),
+        }
+    }
+
+    fn read(folder: &Folder, json: &str) -> Result<RotatedDigits> {
+        RotatedDigits::read(&config(json), &folder.0, &context())
+    }
+
+    const SMALL: &str = r#"{"validation": 10, "test_per_digit": 3}"#;
+
+    #[test]
+    fn states_have_the_shapes_that_the_spec_declares() {
+        let folder = small_set("shapes");
+        let data = read(&folder, SMALL).unwrap();
+        let streams = Streams::new(5);
+        let sizes = [(Split::Train, 30), (Split::Validation, 10), (Split::Test, 30)];
+        for (split, len) in sizes {
+            assert_eq!(data.len(split), Some(len));
+            let batch = data.batch(split, 0, 4, &streams).unwrap();
+            assert_eq!(batch.spec(), config(SMALL).spec().unwrap());
+            assert_eq!(batch.batch_size(), 4);
+        }
+        assert_eq!(data.batch(Split::Test, 7, 4, &streams).unwrap().batch_size(), 2);
+        assert_eq!(data.batch(Split::Test, 8, 4, &streams).unwrap().batch_size(), 0);
+        assert_eq!(data.digests().len(), 4);
+    }
+
+    #[test]
+    fn a_test_image_is_its_upright_one_turned_by_the_true_angle() {
+        let folder = small_set("angle");
+        let data = read(&folder, SMALL).unwrap();
+        let batch = data.batch(Split::Test, 0, 30, &Streams::new(5)).unwrap();
+        let angle = &batch.given(TRUE_ANGLE).unwrap().tensor;
+        let upright = &batch.given(UPRIGHT).unwrap().tensor;
+        let error = (rotate(upright, angle) - batch.x()).abs().max().double_value(&[]);
+        assert_eq!(error, 0.0);
+        assert!(angle.abs().min().double_value(&[]) >= 22.5_f64.to_radians() - 1e-6);
+        // The sampler may not see it: the lift starts at zero from the rotated image.
+        assert_eq!(batch.lifted(ANGLE).unwrap().tensor.abs().max().double_value(&[]), 0.0);
+        assert_eq!(&batch.lifted(ORIGINAL).unwrap().tensor, batch.x());
+    }
+
+    #[test]
+    fn small_test_angles_are_treated_as_the_configuration_says() {
+        let angles = |json: &str| {
+            config(json).test_angles(4000, &Streams::new(1)).rad2deg()
+        };
+        let drawn = angles(r#"{"small_angles": "keep"}"#);
+        let enlarged = angles("{}");
+        let published = angles(r#"{"small_angles": "published-lose-sign"}"#);
+        assert!((drawn.std(true).double_value(&[]) - 90.0).abs() < 4.0);
+        let same_sign = (&drawn * &enlarged).ge(0.0).all();
+        assert!(bool::try_from(same_sign).unwrap());
+        let at = |a: &Tensor, value: f64| (a - value).abs().lt(1e-9).sum(Kind::Int64).int64_value(&[]);
+        // P(|N(0, 90^2)| < 22.5) = .197.
+        let small = at(&published, 22.5);
+        assert!((700..880).contains(&small), "{small}");
+        assert_eq!(at(&enlarged, 22.5) + at(&enlarged, -22.5), small);
+        assert!(at(&enlarged, -22.5) > small / 3);
+        assert_eq!(at(&published, -22.5), 0);
+        let upright = angles(r#"{"test_angle_std_degrees": 0.0}"#);
+        assert_eq!(upright.abs().max().double_value(&[]), 0.0);
+    }
+
+    #[test]
+    fn an_epoch_shows_every_training_image_once() {
+        let folder = small_set("epoch");
+        let data = read(&folder, SMALL).unwrap();
+        let streams = Streams::new(9);
+        let mut seen: Vec<i64> = (0..3)
+            .flat_map(|step| {
+                let batch = data.batch(Split::Train, step, 10, &streams).unwrap();
+                let brightest = (batch.x() * 255.0).round().amax([1, 2, 3].as_slice(), false);
+                Vec::<i64>::try_from(brightest.to_kind(Kind::Int64)).unwrap()
+            })
+            .collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (1..=30).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn damaged_files_are_data_errors_that_name_the_file() {
+        let damage = |name: &str, file: &str, bytes: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+            let folder = small_set(name);
+            let path = folder.0.join(file);
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, bytes(whole)).unwrap();
+            let error = read(&folder, SMALL).unwrap_err();
+            assert_eq!(error.exit_code(), 3, "{error}");
+            assert!(error.to_string().contains(file), "{error}");
+            error.to_string()
+        };
+        let images = source::TRAIN_IMAGES.name;
+        let labels = source::TEST_LABELS.name;
+        assert!(damage("cut", images, &|b| b[..b.len() - 1].to_vec()).contains("bytes of data"));
+        assert!(damage("magic", images, &|mut b| { b[0] = 9; b }).contains("magic"));
+        assert!(damage("swap", images, &|_| idx_file(&[3], &[1, 2, 3])).contains("holds labels"));
+        assert!(damage("count", labels, &|_| idx_file(&[3], &[1, 2, 3])).contains("3 labels"));
+        assert!(damage("size", images, &|_| idx_file(&[1, 2, 2], &[0; 4])).contains("2x2"));
+        assert!(damage("gzip", images, &|_| vec![0x1f, 0x8b, 8, 0, 1]).contains("gzip"));
+    }
+
+    #[test]
+    fn too_few_images_are_configuration_errors() {
+        let folder = small_set("few");
+        assert_eq!(read(&folder, r#"{"validation": 40, "test_per_digit": 3}"#).unwrap_err().exit_code(), 2);
+        let error = read(&folder, r#"{"validation": 10, "test_per_digit": 6}"#).unwrap_err();
+        assert!(error.to_string().contains("only 5 images of the digit 0"), "{error}");
+    }
+
+    #[test]
+    fn compressed_files_are_read() {
+        use std::io::Write;
+        let folder = small_set("gz");
+        for file in [source::TRAIN_IMAGES.name, source::TEST_LABELS.name] {
+            let bytes = std::fs::read(folder.0.join(file)).unwrap();
+            let target = std::fs::File::create(folder.0.join(format!("{file}.gz"))).unwrap();
+            let mut encoder = flate2::write::GzEncoder::new(target, flate2::Compression::fast());
+            encoder.write_all(&bytes).unwrap();
+            encoder.finish().unwrap();
+            std::fs::remove_file(folder.0.join(file)).unwrap();
+        }
+        assert_eq!(read(&folder, SMALL).unwrap().len(Split::Test), Some(30));
+    }
+
+    #[test]
+    fn missing_data_name_the_command() {
+        let mut context = context();
+        context.data_dir = std::env::temp_dir().join("isotropy-no-such-folder");
+        let error = config("{}").load(&context).map(|_| ()).unwrap_err();
+        assert!(error.help().unwrap_or_default().contains("runner data fetch mnist"), "{error}");
     }
 }

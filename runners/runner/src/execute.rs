@@ -4,6 +4,7 @@ use crate::build::{Built, build};
 use crate::evaluation::{self, Report};
 use crate::experiment::Experiment;
 use crate::guard::guard;
+use crate::run::folder::read_json;
 use crate::run::{RunFolder, manifest};
 use crate::sampling::{self, Samples};
 use crate::services::TrainedModels;
@@ -81,33 +82,45 @@ pub fn prepare(
     Ok(Prepared { built, dataset, load })
 }
 
-/// Runs an experiment from wherever its folder stands to `metrics.json`.
+/// Whether the run in a folder has been trained to its end and measured. The metrics of a run that
+/// was evaluated halfway do not count.
+pub fn finished(path: &Path) -> bool {
+    let read = |name: &str| read_json(&path.join(name)).unwrap_or_default();
+    let (metrics, config) = (read("metrics.json"), read("config.json"));
+    let training = &metrics["training"];
+    match (training["steps"].as_u64(), config["train"]["steps"].as_u64()) {
+        (Some(done), Some(steps)) => done >= steps || training["stopped_early"] == true,
+        _ => false,
+    }
+}
+
+/// Runs an experiment from wherever its folder stands to `metrics.json`; `started` is when the
+/// process began with it.
 ///
 /// # Errors
 /// Configuration, data, numbers, interruption: see [`Error::exit_code`].
 pub fn execute(
     experiment: &Experiment,
-    device: tch::Device,
+    prepared: &Prepared,
     folder: &RunFolder,
     surroundings: &Surroundings,
+    started: Instant,
 ) -> Result<Report> {
-    let started = Instant::now();
-    let prepared = prepare(experiment, device, surroundings)?;
     let manifest_file = folder.join("manifest.json");
     if !manifest_file.exists() {
         let threads = experiment.threads.unwrap_or(1);
         let digests = prepared.dataset.digests();
         let value = manifest::manifest(
             experiment.seed,
-            device,
+            prepared.load.device,
             threads,
             &digests,
             &surroundings.config_folder,
         );
         folder.write_json("manifest.json", &value)?;
     }
-    let trained = trainer::train(experiment, &prepared, folder, surroundings)?;
-    finish(experiment, &prepared, &trained, folder, surroundings, &experiment.sampling, started)
+    let trained = trainer::train(experiment, prepared, folder, surroundings)?;
+    finish(experiment, prepared, &trained, folder, surroundings, &experiment.sampling, started)
 }
 
 /// Samples and evaluates a trained model, and writes samples, plots and metrics.
@@ -176,9 +189,16 @@ pub fn save_samples(samples: &Samples, path: &Path) -> Result<()> {
         named.push((format!("{part}_{name}"), field.tensor.to_device(tch::Device::Cpu)));
     }
     let temporary = path.with_extension("tmp.npz");
-    Tensor::write_npz(&named, &temporary)
-        .map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
-    std::fs::rename(&temporary, path).map_err(|e| Error::io(path, e))
+    let write = || -> Result<()> {
+        Tensor::write_npz(&named, &temporary)
+            .map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+        let sync = || std::fs::File::open(&temporary)?.sync_all();
+        sync().and_then(|()| std::fs::rename(&temporary, path)).map_err(|e| Error::io(path, e))
+    };
+    write().inspect_err(|_| {
+        // The half-written file is of no use; the error that matters is the first one.
+        let _ = std::fs::remove_file(&temporary);
+    })
 }
 
 /// Writes the weights that samples are drawn with, by name.
@@ -207,7 +227,7 @@ pub fn reopen(
     let (folder, config) = RunFolder::existing(path)?;
     let mut experiment = resolve::parse(config)?;
     let device = settle(&mut experiment, None)?;
-    let manifest = crate::run::folder::read_json(&folder.join("manifest.json"))?;
+    let manifest = read_json(&folder.join("manifest.json"))?;
     let config_folder = manifest["config_folder"].as_str().unwrap_or(".");
     let surroundings = Surroundings {
         data_dir: data_dir.to_path_buf(),

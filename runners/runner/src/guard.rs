@@ -1,8 +1,10 @@
 //! Panics inside libtorch (or a component) become errors that name the component.
 
+use crate::output::note;
 use isotropy_core::{Error, Result};
+use std::any::Any;
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
 thread_local! {
     /// Where the last panic inside a guard happened; `None` outside of guards.
@@ -10,17 +12,18 @@ thread_local! {
     static DEPTH: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Installs the panic hook: silent inside a guard, where the panic becomes an error; otherwise one
-/// plain line.
+/// Installs the panic hook: silent inside a guard, where the panic becomes an error; elsewhere a
+/// panic is a defect of the program, and two plain lines say so.
 pub fn install_hook() {
-    let default = take_hook();
-    set_hook(Box::new(move |info| {
+    set_hook(Box::new(|info| {
+        let place = info.location().map(|l| format!("{}:{}", l.file(), l.line()));
         if DEPTH.get() > 0 {
-            let place = info.location().map(|l| format!("{}:{}", l.file(), l.line()));
             CAUGHT.set(place);
-        } else {
-            default(info);
+            return;
         }
+        let place = place.map(|p| format!(" (at {p})")).unwrap_or_default();
+        note!("error: {}{place}", first_line(text_of(info.payload())));
+        note!(" help: this is a defect of the program; please report it with the configuration");
     }));
 }
 
@@ -39,18 +42,19 @@ pub fn guard<T>(component: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
         }
         Ok(result) => result,
         Err(payload) => {
-            let text = payload
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| payload.downcast_ref::<&str>().copied())
-                .unwrap_or("a panic without a message");
             let place = CAUGHT.take().map(|p| format!(" (at {p})")).unwrap_or_default();
             Err(Error::Tensor {
                 component: component.trim_matches('/').to_string(),
-                message: format!("{}{place}", first_line(text)),
+                message: format!("{}{place}", first_line(text_of(payload.as_ref()))),
             })
         }
     }
+}
+
+/// What a panic carries.
+fn text_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 /// tch wraps libtorch's text as `called Result::unwrap() on an Err value: Torch("...\n...")`.

@@ -8,11 +8,13 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod conformance;
 pub mod device;
 pub mod evaluation;
 pub mod execute;
 pub mod experiment;
 pub mod guard;
+pub mod output;
 mod plugins;
 pub mod progress;
 pub mod resolve;
@@ -26,6 +28,7 @@ pub mod train;
 use clap::Parser;
 use cli::{Cli, Command, DataCommand};
 use isotropy_core::Error;
+use output::note;
 use resolve::Refusal;
 use std::process::ExitCode;
 
@@ -34,6 +37,9 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     guard::install_hook();
     let cli = Cli::parse();
+    if cli.command.as_ref().is_some_and(Command::only_prints) {
+        output::end_with_the_reader();
+    }
     // A panic that no guard caught is a defect of the runner; even then the exit code is documented.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli)));
     match outcome {
@@ -98,12 +104,12 @@ fn dispatch(cli: Cli) -> Result<(), Refusal> {
 pub fn report(refusal: &Refusal) {
     match refusal {
         Refusal::Diagnostics(diagnostics) => {
-            eprintln!("{}", diagnostics.render(config::Style::for_stderr()));
+            note!("{}", diagnostics.render(config::Style::for_stderr()));
         }
         Refusal::Error(error) => {
-            eprintln!("error: {error}");
+            note!("error: {error}");
             if let Some(help) = error.help() {
-                eprintln!(" help: {help}");
+                note!(" help: {help}");
             }
         }
     }

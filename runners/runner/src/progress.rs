@@ -1,5 +1,6 @@
 //! Progress: a bar on a terminal, one plain line every few seconds in a pipe.
 
+use crate::output::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -26,7 +27,8 @@ impl Progress {
                 Some(total),
                 ProgressDrawTarget::stderr_with_hz(10),
             );
-            let colour = if std::env::var_os("NO_COLOR").is_some() { "" } else { ".cyan" };
+            let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let colour = if plain { "" } else { ".cyan" };
             let template = format!(
                 "{{prefix}} {{bar:32{colour}}} {{pos}}/{{len}}  {{per_sec}}  ETA {{eta}}  {{msg}}"
             );
@@ -69,7 +71,7 @@ impl Progress {
         let rate = (position - self.first.min(position)) as f64 / elapsed.max(1e-9);
         let left = (self.total.saturating_sub(position)) as f64 / rate.max(1e-9);
         let eta = if rate > 0.0 { duration(left) } else { "?".to_string() };
-        eprintln!("{} {position}/{}  {rate:.0}/s  ETA {eta}  {message}", self.task, self.total);
+        note!("{} {position}/{}  {rate:.0}/s  ETA {eta}  {message}", self.task, self.total);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::catalogue::Catalogue;
 use crate::config::{self, Diagnostics, Loaded};
 use crate::experiment::Experiment;
+use crate::run::folder::read_json;
 use isotropy_core::registry::marked_schema;
 use isotropy_core::{Error, Result};
 use schemars::JsonSchema;
@@ -54,7 +55,19 @@ pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
         _ => PathBuf::from("."),
     };
     let folder = folder.canonicalize().map_err(|e| Error::io(&folder, e))?;
+    let folder = origin(path, &folder).unwrap_or(folder);
     Ok(Resolved { experiment, loaded, folder })
+}
+
+/// The folder of the file that the `config.json` of a run folder was resolved from, if it is still
+/// there: relative paths in it keep their meaning.
+fn origin(path: &Path, folder: &Path) -> Option<PathBuf> {
+    if path.file_name()? != "config.json" {
+        return None;
+    }
+    let manifest = read_json(&folder.join("manifest.json")).ok()?;
+    let origin = PathBuf::from(manifest["config_folder"].as_str()?);
+    origin.is_dir().then_some(origin)
 }
 
 /// Turns a checked tree into an experiment.

@@ -60,11 +60,14 @@ pub fn sample(
         };
         let mut noise = FreshNoise::new(streams, &format!("sampler/{k}"));
         let done = (k as i64 * options.batch) as u64;
-        let mut observer = |step: usize, steps: usize, state: &State| {
+        let mut observer = |index: usize, steps: usize, state: &State| {
+            let step = index + 1;
             let share = (size as f64 * step as f64 / steps as f64) as u64;
             progress.at(done + share, || format!("step {step}/{steps}"));
             let every = steps.div_ceil(options.trajectory.max(1)).max(1);
-            if k == 0 && options.trajectory > 0 && step % every == 0 {
+            // Counted from the end, so that the last state is among them.
+            let due = (steps - step.min(steps)).is_multiple_of(every);
+            if k == 0 && options.trajectory > 0 && due {
                 trajectory.push(state.clone());
             }
         };

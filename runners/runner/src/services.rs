@@ -1,12 +1,14 @@
 //! Models of other experiments: trained by this runner on first use, kept in the cache.
 
-use crate::execute::{Surroundings, execute, settle};
+use crate::execute::{Surroundings, execute, finished, prepare, settle};
+use crate::output::note;
 use crate::resolve::{Refusal, resolve, to_json};
 use crate::run::RunFolder;
 use crate::train::trainer;
 use isotropy_core::{Error, LoadContext, Result, ScoreModel, Services};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The cache of trained models.
 pub struct TrainedModels<'a> {
@@ -37,14 +39,13 @@ impl Services for TrainedModels<'_> {
         ));
         let surroundings =
             Surroundings { config_folder: resolved.folder, ..self.surroundings.clone() };
-        if !folder_path.join("metrics.json").exists() {
-            eprintln!("training '{}' (kept in {})", experiment.name, folder_path.display());
-        }
+        let started = Instant::now();
+        let prepared = prepare(&experiment, device, &surroundings)?;
         let folder = RunFolder::open(&folder_path, &value, true)?;
-        if !folder.join("metrics.json").exists() {
-            execute(&experiment, device, &folder, &surroundings)?;
+        if !finished(&folder_path) {
+            note!("training '{}' (kept in {})", experiment.name, folder_path.display());
+            execute(&experiment, &prepared, &folder, &surroundings, started)?;
         }
-        let prepared = crate::execute::prepare(&experiment, device, &surroundings)?;
         trainer::load_sampling_weights(&experiment, &prepared, &folder)?;
         Ok(prepared.built.model)
     }

@@ -350,7 +350,7 @@ fn toy_train_step_timing() {
         );
     });
     report("forward + flat gradient", &mut || drop(flat.gradients(&loss()).expect("gradients")));
-    let mut accumulated = mlp_with_gradient_views(&flat, &loss);
+    let mut accumulated = mlp_with_gradient_views(&store, &flat, &loss);
     report("forward + .grad views of one buffer", &mut || {
         let _ = accumulated.zero_();
         loss().backward();
@@ -374,12 +374,17 @@ fn toy_train_step_timing() {
 }
 
 /// The alternative to [`FlatParameters::gradients`]: `.grad` of every leaf is a view of the returned buffer.
-fn mlp_with_gradient_views(flat: &FlatParameters, loss: &dyn Fn() -> Tensor) -> Tensor {
+fn mlp_with_gradient_views(
+    store: &nn::VarStore,
+    flat: &FlatParameters,
+    loss: &dyn Fn() -> Tensor,
+) -> Tensor {
     loss().backward();
     let buffer = flat.buffer().zeros_like();
     let views = flat.views(&buffer).expect("views");
-    for (leaf, (_, view)) in flat.leaves().iter().zip(views) {
-        leaf.grad().set_data(&view);
+    let leaves = store.variables();
+    for (name, view) in views {
+        leaves[&name].grad().set_data(&view);
     }
     buffer
 }

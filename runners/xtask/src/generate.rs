@@ -22,10 +22,7 @@ const OUT: &str = "{out}";
 /// The generated files: a new one is one more line.
 const FILES: &[Generated] = &[
     Generated { file: "docs/schema.json", args: &["schema", "--out", OUT] },
-    Generated {
-        file: "docs/src/reference/components.md",
-        args: &["describe", "--all", "--markdown"],
-    },
+    Generated { file: "docs/src/reference/components.md", args: &["describe", "--all"] },
 ];
 
 /// Builds the runner and writes every file, or with `check` compares every file.

@@ -120,6 +120,7 @@ fn bridges_have_quarter_turns_that_act_on_both_ends() {
         model: oracle(),
         clean: pairs(Moves::Image),
         symmetry: Some(Arc::new(QuarterTurns)),
+        push_tolerance: 1e-7,
         refused: vec![],
     };
     let samples = row.check(200);
@@ -165,10 +166,8 @@ fn the_posterior_leads_exactly_to_the_clean_end_and_moves_with_its_noise() {
     let end = run(start.clone(), &mut recording);
     assert_close("clean end", end.x(), &start.given("truth").unwrap().tensor, 1e-12);
     let h = crate::harness::element(&QuarterTurns, &start);
-    let moved = run(
-        QuarterTurns.act(&h, &start).unwrap(),
-        &mut recording.transported(&QuarterTurns, &h),
-    );
+    let moved =
+        run(QuarterTurns.act(&h, &start).unwrap(), &mut recording.transported(&QuarterTurns, &h));
     assert_close("moved end", moved.x(), QuarterTurns.act(&h, &end).unwrap().x(), 1e-12);
 }
 

@@ -53,6 +53,7 @@ fn conformers_published_drive_moves_each_atom_and_leaves_padding() {
         model,
         clean: molecules(),
         symmetry: None,
+        push_tolerance: 1e-7,
         refused: vec![(e3(), "axis")],
     };
     let samples = row.check(400);
@@ -75,6 +76,7 @@ fn conformers_symmetric_drive_has_e3() {
         model,
         clean: molecules(),
         symmetry: Some(e3()),
+        push_tolerance: 1e-7,
         refused: vec![],
     };
     let samples = row.check(400);

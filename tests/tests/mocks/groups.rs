@@ -149,7 +149,12 @@ impl Representation for ByTags {
                     let moved = rotate(&g.0[0], x);
                     field.with(t.map_or(moved.shallow_clone(), |t| moved + t))
                 }
-                _ => return Err(Error::Unsupported(format!("{} cannot move '{name}'", self.name()))),
+                _ => {
+                    return Err(Error::Unsupported(format!(
+                        "{} cannot move '{name}'",
+                        self.name()
+                    )));
+                }
             })
         })
     }

@@ -73,6 +73,8 @@ pub struct Row {
     pub clean: State,
     /// The symmetry that the row claims.
     pub symmetry: Option<Arc<dyn Representation>>,
+    /// Smoothness of the flow: how near push comes to a difference of the flow over 1e-5.
+    pub push_tolerance: f64,
     /// Actions that the process must refuse, and a word of the reason.
     pub refused: Vec<(Arc<dyn Representation>, &'static str)>,
 }
@@ -128,7 +130,7 @@ impl Row {
         let (ahead, behind) = (drive.flow(&state, &xi.scale(h)), drive.flow(&state, &xi.scale(-h)));
         assert_eq!(ahead.spec(), state.spec());
         let push = drive.push(&state, &xi);
-        assert_close("push", &((ahead.x() - behind.x()) / (2.0 * h)), &push, 1e-7);
+        assert_close("push", &((ahead.x() - behind.x()) / (2.0 * h)), &push, self.push_tolerance);
         let covector = normal("covector", &state.x().size());
         let pulled = drive.pull(&state, &covector);
         let pairing = xi.zip(&pulled, |a, b| (a * b).sum(Kind::Double));

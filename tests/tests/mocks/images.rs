@@ -4,9 +4,7 @@ use crate::groups::{Cyclic, QuarterTurns};
 use crate::harness::{F64, Oracle, Row, assert_close, normal, stream};
 use crate::ou::{Noise, Ou};
 use crate::translations::Translations;
-use isotropy_core::{
-    Field, Group, Moves, NoisingProcess, PredictionKind, Representation, State,
-};
+use isotropy_core::{Field, Group, Moves, NoisingProcess, PredictionKind, Representation, State};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
@@ -30,6 +28,7 @@ fn row(noise: Noise) -> Row {
         model,
         clean,
         symmetry: Some(Arc::new(QuarterTurns)),
+        push_tolerance: 1e-7,
         refused: vec![],
     }
 }

@@ -142,7 +142,8 @@ impl NoisingProcess for Ou {
         if prediction.kind == PredictionKind::Field {
             // The heads are oriented as the principal branch; coefficients as the state's own.
             tau = prediction.heads[0].clone();
-            if let Some(eps) = self.coordinates().orientation(&self.coordinates().unwrapped(state)) {
+            if let Some(eps) = self.coordinates().orientation(&self.coordinates().unwrapped(state))
+            {
                 (tau, score) = (tau.zip(&eps, |a, b| a * b), score.zip(&eps, |a, b| a * b));
             }
         }
@@ -155,8 +156,12 @@ impl NoisingProcess for Ou {
         })
     }
     fn kernel(&self, t: f64) -> Option<Kernel> {
-        let (mean, std) =
-            self.noise.iter().map(|noise| noise.at(t)).map(|(m, s)| (Scale::Same(m), Scale::Same(s))).unzip();
+        let (mean, std) = self
+            .noise
+            .iter()
+            .map(|noise| noise.at(t))
+            .map(|(m, s)| (Scale::Same(m), Scale::Same(s)))
+            .unzip();
         Some(Kernel::new(mean, std))
     }
     fn kernel_of_time(&self) -> Option<KernelOfTime> {
@@ -173,9 +178,8 @@ impl NoisingProcess for Ou {
     }
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
         probe_symmetry(self.fields(), symmetry, spec, |state| {
-            Ok(self.each(&self.coordinates().unwrapped(state), |noise, tau| {
-                tau * noise.rates(1.0).0
-            }))
+            Ok(self
+                .each(&self.coordinates().unwrapped(state), |noise, tau| tau * noise.rates(1.0).0))
         })
         .map_err(|error| Error::Unsupported(format!("{}: {error}", self.name())))
     }

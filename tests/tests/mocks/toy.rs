@@ -5,8 +5,8 @@ use crate::groups::Euclid;
 use crate::harness::{F64, Oracle, Row, assert_close, normal, random_xi, transport_moves_the_flow};
 use crate::ou::{Noise, Ou};
 use isotropy_core::{
-    Drive, Element, Error, Field, FieldSpec, FlowCoordinates, Group, Moves,
-    PredictionKind, Representation, Result, State, StateSpec, Stream, Streams, Xi,
+    Drive, Element, Error, Field, FieldSpec, FlowCoordinates, Group, Moves, PredictionKind,
+    Representation, Result, State, StateSpec, Stream, Streams, Xi,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -64,7 +64,10 @@ impl Spherical {
     /// Padding sits at tau = 0 and never moves.
     fn masked(state: &State, a: Tensor) -> Tensor {
         match state.mask() {
-            Some(mask) => a.where_self(&mask.unsqueeze(-1).gt(0.5), &Tensor::zeros([1], (a.kind(), a.device()))),
+            Some(mask) => a.where_self(
+                &mask.unsqueeze(-1).gt(0.5),
+                &Tensor::zeros([1], (a.kind(), a.device())),
+            ),
             None => a,
         }
     }
@@ -168,7 +171,9 @@ impl Drive for Spherical {
     }
     fn ito(&self, state: &State, variance: &[f64]) -> Tensor {
         // d2x/dlogr2 = x; d2x/dphi_k2 = -(0, .., x_k, .., x_n).
-        let counts = Tensor::from_slice(&(0..self.n).map(|k| (k + 1).min(self.n - 1) as f64).collect::<Vec<_>>());
+        let counts = Tensor::from_slice(
+            &(0..self.n).map(|k| (k + 1).min(self.n - 1) as f64).collect::<Vec<_>>(),
+        );
         state.x() * (counts.neg() + 1.0) * variance[0]
     }
     fn coordinates(&self) -> Option<&dyn FlowCoordinates> {
@@ -177,7 +182,13 @@ impl Drive for Spherical {
     fn horizontal(&self, state: &State, xi: &Xi) -> Xi {
         Self::masked(state, xi.single().shallow_clone()).into()
     }
-    fn transport(&self, symmetry: &dyn Representation, _: &Element, _: &State, xi: &Xi) -> Result<Xi> {
+    fn transport(
+        &self,
+        symmetry: &dyn Representation,
+        _: &Element,
+        _: &State,
+        xi: &Xi,
+    ) -> Result<Xi> {
         if self.n == 2 && symmetry.group().name() == self.group.name() {
             return Ok(xi.clone()); // a commutative group: Ad is the identity
         }
@@ -192,7 +203,9 @@ impl FlowCoordinates for Spherical {
     }
     fn tau(&self, state: &State) -> Xi {
         let x = state.x();
-        let tail = |k: i64| x.narrow(-1, k, self.n - k).square().sum_dim_intlist(-1, true, Kind::Double).sqrt();
+        let tail = |k: i64| {
+            x.narrow(-1, k, self.n - k).square().sum_dim_intlist(-1, true, Kind::Double).sqrt()
+        };
         let mut tau = vec![tail(0).log()];
         for k in 1..self.n {
             let behind = if k == self.n - 1 { Self::at(x, k) } else { tail(k) };
@@ -223,7 +236,8 @@ impl FlowCoordinates for Spherical {
     }
     fn log_abs_det(&self, state: &State) -> Tensor {
         let tau = self.unwrapped(state);
-        let parts = (1..self.n - 1).map(|k| Self::at(tau.single(), k).sin().abs().log() * self.weight(k));
+        let parts =
+            (1..self.n - 1).map(|k| Self::at(tau.single(), k).sin().abs().log() * self.weight(k));
         let radius = Self::at(tau.single(), 0) * self.n as f64;
         let all = Self::masked(state, parts.fold(radius, |a, b| a + b));
         all.flatten(1, -1).sum_dim_intlist(1, false, Kind::Double)
@@ -254,7 +268,14 @@ fn row(n: i64) -> Row {
         }),
     );
     let clean = State::new(Field::new(x, Moves::Point));
-    Row { process: Box::new(process), model, clean, symmetry: None, refused: vec![] }
+    Row {
+        process: Box::new(process),
+        model,
+        clean,
+        symmetry: None,
+        push_tolerance: 1e-7,
+        refused: vec![],
+    }
 }
 
 #[test]
@@ -299,7 +320,12 @@ fn determinants_and_divergences_belong_to_the_fields() {
         let xi = random_xi(&drive, &state, "fields");
         let turned = drive.orientation(&drive.unwrapped(&state));
         let xi_principal = turned.map_or(xi.clone(), |eps| xi.zip(&eps, |a, b| a * b));
-        assert_close("orientation", &drive.push(&state, &xi), &drive.push(&principal, &xi_principal), 1e-8);
+        assert_close(
+            "orientation",
+            &drive.push(&state, &xi),
+            &drive.push(&principal, &xi_principal),
+            1e-8,
+        );
     }
 }
 
@@ -307,7 +333,8 @@ fn determinants_and_divergences_belong_to_the_fields() {
 fn two_headed_targets_and_scalar_spec_hold_for_aliased_angles() {
     let row = row(3);
     let t = Tensor::full([16], 0.9, F64);
-    let perturbed = row.process.perturb(&row.clean, &t, &mut Streams::new(1).stream("p", 0)).unwrap();
+    let perturbed =
+        row.process.perturb(&row.clean, &t, &mut Streams::new(1).stream("p", 0)).unwrap();
     let heads = perturbed.target(PredictionKind::Field).unwrap();
     assert_eq!(heads.len(), 2);
     // Through the principal branch: Pi(x) of the first head is the unwrapped Pi(tau) of tau.

@@ -81,8 +81,11 @@ impl Drive for Translations {
     }
     fn horizontal(&self, state: &State, xi: &Xi) -> Xi {
         let a = xi.single();
-        Self::mask(state, &if self.remove_mean { a - self.mean(state, a) } else { a.shallow_clone() })
-            .into()
+        Self::mask(
+            state,
+            &if self.remove_mean { a - self.mean(state, a) } else { a.shallow_clone() },
+        )
+        .into()
     }
     fn transport(
         &self,

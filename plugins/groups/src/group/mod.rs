@@ -6,6 +6,7 @@
 //! | [`Dilations`] (R+) | logarithm of the factor, `[1]` | the same |
 //! | [`Translations`] (T(n)) | the vector, `[n]` | the same |
 //! | [`So3`] | rotation matrix, `[3, 3]` | rotation vector, `[3]` |
+//! | [`SoN`] (n >= 4) | rotation matrix, `[n, n]` | - (not yet) |
 //! | [`Su2`] | unit quaternion `(w, x, y, z)`, `[4]` | rotation vector, `[3]` |
 //! | [`Se2`], [`Se3`] | homogeneous matrix, `[3, 3]`, `[4, 4]` | `(omega, v)`, `[3]`, `[6]` |
 //! | [`Cyclic`], [`Dihedral`] | index, `[]` | - |
@@ -20,6 +21,7 @@ mod se2;
 mod se3;
 mod so2;
 mod so3;
+mod so_n;
 mod su2;
 mod translations;
 
@@ -31,6 +33,7 @@ pub use se2::{Se2, Se2Config};
 pub use se3::{Se3, Se3Config};
 pub use so2::{So2, So2Config, wrap};
 pub use so3::{So3, So3Config};
+pub use so_n::{SoN, SoNConfig};
 pub use su2::{Su2, Su2Config};
 pub use translations::{Translations, TranslationsConfig};
 

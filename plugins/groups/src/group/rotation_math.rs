@@ -178,11 +178,13 @@ pub fn rotation_violation(r: &Tensor) -> Tensor {
     (gram + (determinant(r) - 1.0).abs()).nan_to_num(f64::INFINITY, None, None)
 }
 
-/// Determinants of 2x2 and 3x3 matrices by their formula (an LU factorisation refuses NaN).
+/// Determinants, those of 2x2 and 3x3 matrices by their formula (an LU factorisation costs more).
 fn determinant(r: &Tensor) -> Tensor {
     let at = |i: i64, j: i64| r.select(-2, i).select(-1, j);
-    if r.size()[r.dim() - 1] == 2 {
-        return at(0, 0) * at(1, 1) - at(0, 1) * at(1, 0);
+    match r.size()[r.dim() - 1] {
+        2 => return at(0, 0) * at(1, 1) - at(0, 1) * at(1, 0),
+        3 => {}
+        _ => return Tensor::linalg_det(r),
     }
     at(0, 0) * (at(1, 1) * at(2, 2) - at(1, 2) * at(2, 1))
         - at(0, 1) * (at(1, 0) * at(2, 2) - at(1, 2) * at(2, 0))

@@ -32,7 +32,7 @@ pub trait Chart: Debug + Send + Sync + 'static {
     fn dimension(&self) -> i64;
     /// Names of the coordinates.
     fn coordinate_names(&self) -> Vec<String>;
-    /// The group, its dilations last but for the plane (see [`Chart::matrix`]).
+    /// The group.
     fn group(&self) -> Arc<dyn Group>;
     /// Matrices `[B, n, n]` of group elements without their dilation, and the logarithms of the
     /// dilations, `[B, 1]`.

@@ -56,8 +56,10 @@ impl Chart for PolarChart {
     }
 
     fn point(&self, tau: &Tensor) -> Tensor {
-        let (log_r, theta) = split(tau);
-        Tensor::cat(&[theta.cos(), theta.sin()], -1) * log_r.exp()
+        let (log_r, _) = split(tau);
+        // Sine and cosine of both columns: one contiguous pass is cheaper than a strided one.
+        let (cos, sin) = (tau.cos(), tau.sin());
+        Tensor::cat(&[cos.narrow(-1, 1, 1), sin.narrow(-1, 1, 1)], -1) * log_r.exp()
     }
 
     /// By multiplication, `e^xi_r R(xi_theta) x`: no logarithm, no atan2.

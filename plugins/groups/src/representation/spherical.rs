@@ -68,13 +68,13 @@ impl Chart for SphericalChart {
     }
 
     fn point(&self, tau: &Tensor) -> Tensor {
+        // Sine and cosine of all columns: one contiguous pass is cheaper than a strided one.
+        let (cos, sin) = (tau.cos(), tau.sin());
         let r = tau.narrow(-1, 0, 1).exp();
-        let angles = tau.narrow(-1, 1, 2);
-        let (cos, sin) = (angles.cos(), angles.sin());
-        let rho = &r * sin.narrow(-1, 0, 1);
-        let x = &rho * cos.narrow(-1, 1, 1);
-        let y = rho * sin.narrow(-1, 1, 1);
-        Tensor::cat(&[x, y, r * cos.narrow(-1, 0, 1)], -1)
+        let rho = &r * sin.narrow(-1, 1, 1);
+        let x = &rho * cos.narrow(-1, 2, 1);
+        let y = rho * sin.narrow(-1, 2, 1);
+        Tensor::cat(&[x, y, r * cos.narrow(-1, 1, 1)], -1)
     }
 
     fn push(&self, x: &Tensor, tau: Option<&Tensor>, xi: &Tensor) -> Tensor {

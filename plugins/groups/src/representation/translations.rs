@@ -2,10 +2,10 @@
 //!
 //! `Pi = 1`, `tau = x`; no divergences, no Ito term. With `remove_mean`, positions count only up to
 //! a common shift: the group's diagonal is the stabiliser, coefficients are made mean-free over the
-//! index axis (over the unmasked points, where the context has a mask), and lifting
-//! removes the mean of the data.
+//! index axis (over the unmasked points, where the context has a mask), and lifting removes the
+//! mean of the data.
 
-use crate::group::Translations as Group_;
+use crate::group::Translations as TranslationGroup;
 use isotropy_core::{
     Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation,
     RepresentationConfig, Result, State, StateSpec, Stream, Xi,
@@ -18,14 +18,14 @@ use tch::{Device, Kind, Tensor};
 /// Translations of the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Translation {
-    group: Group_,
+    group: TranslationGroup,
     remove_mean: bool,
 }
 
 impl Translation {
     /// Translations; mean-free over the index axis on request.
     pub fn new(remove_mean: bool) -> Self {
-        Self { group: Group_ { dimension: None }, remove_mean }
+        Self { group: TranslationGroup { dimension: None }, remove_mean }
     }
 
     /// The part of a tensor of the value's shape that is not a common shift.
@@ -73,9 +73,10 @@ impl Representation for Translation {
         Ok(vec![state.x().size()])
     }
 
-    /// Translates the value; lift and context stay, since the vector has the value's shape.
+    /// Translates the value (up to a common shift where the mean is removed); lift and context
+    /// stay, since the vector has the value's shape.
     fn act(&self, g: &Element, state: &State) -> Result<State> {
-        Ok(state.with_value(state.x() + g.single()))
+        Ok(state.with_value(state.x() + self.centred(state, g.single())))
     }
 
     fn act_tangent(&self, _g: &Element, _state: &State, v: &Tensor) -> Result<Tensor> {
@@ -89,7 +90,8 @@ impl Representation for Translation {
         stream: &mut Stream,
     ) -> Option<State> {
         let x = stream.normal(&[batch, 3, 2], options);
-        Some(State::new(Field::new(x, Moves::Point).indexed(1)))
+        let state = State::new(Field::new(x, Moves::Point).indexed(1));
+        Some(state.with_value(self.centred(&state, state.x())))
     }
 
     fn drive(&self) -> Option<&dyn Drive> {

@@ -25,7 +25,9 @@ pub(super) fn check<const D: usize>(
         return Err(Error::config("/std", "standard deviations must be positive and finite"));
     }
     let total: f64 = weights.iter().sum();
-    if weights.iter().any(|weight| !(*weight >= 0.0)) || !(total > 0.0 && total.is_finite()) {
+    if weights.iter().any(|weight| weight.is_nan() || *weight < 0.0)
+        || !(total > 0.0 && total.is_finite())
+    {
         return Err(Error::config("/weights", "weights must not be negative, and not all zero"));
     }
     Ok(())
@@ -107,7 +109,12 @@ pub(super) mod tests {
         let (means, std) = ([[0.0], [10.0], [20.0]], [[0.01], [0.01], [0.01]]);
         let points = draw(&means, &std, &[1.0, 0.0, 3.0], 40_000, options, &mut stream);
         let near = |mean: f64| {
-            (&points - mean).abs().lt(1.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
+            (&points - mean)
+                .abs()
+                .lt(1.0)
+                .to_kind(Kind::Double)
+                .mean(Kind::Double)
+                .double_value(&[])
         };
         assert!((near(0.0) - 0.25).abs() < 0.01 && near(10.0) == 0.0 && near(20.0) > 0.74);
         let single = draw(&[[7.0]], &[[0.1]], &[2.0], 10, options, &mut stream);

@@ -9,14 +9,8 @@ use isotropy_core::{Result, Stream};
 use tch::{Device, Kind, Tensor};
 
 /// The published means.
-const MEANS: [[f64; 2]; 6] = [
-    [-6.5, -6.0],
-    [-2.5, 2.5],
-    [-0.5, -0.1],
-    [5.5, -5.5],
-    [6.0, 6.0],
-    [-10.0, 10.0],
-];
+const MEANS: [[f64; 2]; 6] =
+    [[-6.5, -6.0], [-2.5, 2.5], [-0.5, -0.1], [5.5, -5.5], [6.0, 6.0], [-10.0, 10.0]];
 
 /// The published standard deviations of each axis (called `vars` in the released code).
 const STD: [[f64; 2]; 6] = [

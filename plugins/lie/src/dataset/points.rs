@@ -1,7 +1,8 @@
 //! Datasets of single positions: a law, and the points drawn from it.
 
 use isotropy_core::{
-    Dataset, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State, StateSpec, Stream, Streams,
+    Dataset, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State, StateSpec, Stream,
+    Streams,
 };
 use std::cell::RefCell;
 use tch::{Device, Kind, Tensor};

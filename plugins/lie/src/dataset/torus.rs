@@ -44,12 +44,15 @@ impl PointLaw for TorusConfig {
         // The density of the tube angle is 1 + q cos(tube), q = r / R, up to a constant. It and its
         // mirror image under tube -> pi - tube add up to a constant, so an even angle is kept with
         // probability (1 + q cos(tube)) / 2 and mirrored otherwise.
-        let keep = stream.uniform(&[count], options).lt_tensor(
-            &((tube.cos() * (small / large) + 1.0) * 0.5),
-        );
+        let keep = stream
+            .uniform(&[count], options)
+            .lt_tensor(&((tube.cos() * (small / large) + 1.0) * 0.5));
         let tube = tube.where_self(&keep, &(PI - &tube));
         let from_axis = tube.cos() * small + large;
-        Tensor::stack(&[&from_axis * around.cos(), &from_axis * around.sin(), tube.sin() * small], 1)
+        Tensor::stack(
+            &[&from_axis * around.cos(), &from_axis * around.sin(), tube.sin() * small],
+            1,
+        )
     }
 }
 

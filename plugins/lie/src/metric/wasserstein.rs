@@ -124,8 +124,7 @@ mod tests {
         let samples = normal(&[40, 2], 1);
         let _ = samples.narrow(0, 0, 3).fill_(f64::NAN);
         let config = WassersteinConfig { points: 30, repeats: 2, floor: true };
-        let measured =
-            evaluate(&samples, &normal(&[100, 2], 2), |e| config.measure(e)).unwrap();
+        let measured = evaluate(&samples, &normal(&[100, 2], 2), |e| config.measure(e)).unwrap();
         assert_eq!(value(&measured, "wasserstein_points_left_out"), 3.0);
         assert_eq!(value(&measured, "wasserstein_points"), 30.0);
         let (w1, floor) = (value(&measured, "w1"), value(&measured, "w1_floor"));
@@ -135,9 +134,8 @@ mod tests {
     #[test]
     fn without_survivors_the_distance_is_not_a_number() {
         let samples = normal(&[4, 2], 1) * f64::NAN;
-        let measured = evaluate(&samples, &normal(&[10, 2], 2), |e| {
-            WassersteinConfig::default().measure(e)
-        });
+        let measured =
+            evaluate(&samples, &normal(&[10, 2], 2), |e| WassersteinConfig::default().measure(e));
         assert!(value(&measured.unwrap(), "w1").is_nan());
     }
 }

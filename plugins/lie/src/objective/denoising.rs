@@ -97,9 +97,8 @@ impl Denoising {
     ) -> Tensor {
         let factors = head.0.iter().zip(&target.0).enumerate().map(|(k, (head, target))| {
             // Prediction and target are scaled alike; nothing is computed where there is no scale.
-            let both = |f: &dyn Fn(&Tensor) -> Tensor, pair: (Tensor, Tensor)| {
-                (f(&pair.0), f(&pair.1))
-            };
+            let both =
+                |f: &dyn Fn(&Tensor) -> Tensor, pair: (Tensor, Tensor)| (f(&pair.0), f(&pair.1));
             let mut pair = (head.shallow_clone(), target.shallow_clone());
             if self.0.weighting == Weighting::NoiseScale {
                 let (mean, std): (&Scale, &Scale) = (&kernel.mean[k], &kernel.std[k]);

@@ -1,8 +1,6 @@
 //! Data and samples side by side as clouds of points.
 
-use isotropy_core::figure::plotters::prelude::{
-    Circle, Color, RGBColor, Text,
-};
+use isotropy_core::figure::plotters::prelude::{Circle, Color, RGBColor, Text};
 use isotropy_core::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
 use isotropy_core::figure::{self, Canvas, fault, px};
 use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result, State};
@@ -57,7 +55,7 @@ const WIDTH: u32 = 1600;
 /// Space of a panel's heading, in pixels.
 const HEADING: f64 = 64.0;
 /// Space of the title, in pixels.
-const TITLE: f64 = 64.0;
+const TITLE: f64 = 56.0;
 /// Space around the plane of a panel for ticks and labels (width, height), in pixels.
 const FRAME: (f64, f64) = (82.0, 70.0);
 /// Radius of a point in pixels.
@@ -115,8 +113,8 @@ impl Cloud {
 /// The range of a coordinate of the data with a margin; `-1 .. 1` about a single value.
 fn extent(points: &[Vec<f64>], axis: usize) -> Range<f64> {
     let finite = points.iter().map(|point| point[axis]).filter(|number| number.is_finite());
-    let (low, high) = finite
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+    let (low, high) =
+        finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     if low > high {
         return -1.0..1.0;
     }
@@ -136,8 +134,7 @@ impl Plot for ScatterConfig {
         if dimension(samples) != dimension(reference) {
             return Err(Error::Unsupported("samples and data have different shapes".into()));
         }
-        let count =
-            i64::from(self.points).min(samples.batch_size()).min(reference.batch_size());
+        let count = i64::from(self.points).min(samples.batch_size()).min(reference.batch_size());
         let clouds = [
             Cloud::new("Data", figure::DATA, reference, count)?,
             Cloud::new("Samples", figure::SAMPLES, samples, count)?,
@@ -156,7 +153,8 @@ impl Plot for ScatterConfig {
         figure::draw(path, (WIDTH, height.round() as u32), |canvas| {
             let (top, body) = canvas.split_vertically(px(title));
             if !self.title.is_empty() {
-                let style = figure::bold(30.0, figure::INK).pos(Pos::new(HPos::Center, VPos::Center));
+                let style =
+                    figure::bold(30.0, figure::INK).pos(Pos::new(HPos::Center, VPos::Center));
                 let middle = (px(f64::from(WIDTH) / 2.0), px(title / 2.0 + 6.0));
                 top.draw(&Text::new(self.title.as_str(), middle, style)).map_err(fault)?;
             }
@@ -166,7 +164,7 @@ impl Plot for ScatterConfig {
                 head(&heading, cloud, &planes)?;
                 for (plane, row) in planes.iter().zip(&rows) {
                     let (panel, below) = rest.split_vertically(px(*row));
-                    plane.paint(&panel, cloud)?;
+                    plane.paint(&panel, cloud, plane.opacity(&clouds[0]))?;
                     rest = below;
                 }
             }
@@ -183,7 +181,7 @@ fn head(area: &Canvas, cloud: &Cloud, planes: &[Plane]) -> Result<()> {
     let middle = Pos::new(HPos::Left, VPos::Center);
     let name = figure::bold(26.0, figure::INK).pos(middle);
     let (width, _) = area.estimate_text_size(cloud.name, &name).map_err(fault)?;
-    area.draw(&Text::new(cloud.name, (x + px(26.0), y), name)).map_err(fault)?;
+    area.draw(&Text::new(cloud.name, (x + px(26.0), y + px(3.0)), name)).map_err(fault)?;
 
     let mut note = format!("{} points", figure::grouped(cloud.points.len() as u64));
     let (mut outside, mut broken) = (0, 0);
@@ -197,7 +195,7 @@ fn head(area: &Canvas, cloud: &Cloud, planes: &[Plane]) -> Result<()> {
         }
     }
     let style = figure::text(19.0, figure::MUTED).pos(middle);
-    let at = (x + px(42.0) + width as i32, y + px(2.0));
+    let at = (x + px(44.0) + width as i32, y + px(4.0));
     area.draw(&Text::new(note, at, style)).map_err(fault)
 }
 
@@ -220,24 +218,28 @@ impl Plane {
         Self { view, x, y, height }
     }
 
+    /// How opaque points have to be so that density shows: fainter where most of them overlap. From
+    /// the data, so that equal clouds look equal.
+    fn opacity(&self, data: &Cloud) -> f64 {
+        let (points, ..) = data.seen(&self.view, &self.x, &self.y);
+        let size = 2.0 * RADIUS * (self.y.end - self.y.start) / self.height;
+        let mut crowd: HashMap<(i64, i64), f64> = HashMap::new();
+        for (x, y) in &points {
+            *crowd.entry(((x / size).floor() as i64, (y / size).floor() as i64)).or_default() +=
+                1.0;
+        }
+        // The mean over points of how many share a patch of the size of a point.
+        let neighbours = crowd.values().map(|count| count * count).sum::<f64>();
+        let neighbours = neighbours / points.len().max(1) as f64;
+        (0.75 / neighbours.max(1.0).sqrt()).clamp(0.12, 0.75)
+    }
+
     /// Draws axes and points.
-    fn paint(&self, area: &Canvas, cloud: &Cloud) -> Result<()> {
+    fn paint(&self, area: &Canvas, cloud: &Cloud, opacity: f64) -> Result<()> {
         let mut axes = figure::axes(area, self.x.clone(), self.y.clone(), self.view.names)?;
         let (points, ..) = cloud.seen(&self.view, &self.x, &self.y);
-        // Where points crowd, each is drawn fainter, so that density shows instead of a solid patch.
-        let cell = |at: &(f64, f64)| {
-            let size = 9.0 * (self.y.end - self.y.start) / self.height;
-            ((at.0 / size).floor() as i64, (at.1 / size).floor() as i64)
-        };
-        let mut crowd: HashMap<(i64, i64), u32> = HashMap::new();
-        for point in &points {
-            *crowd.entry(cell(point)).or_default() += 1;
-        }
-        let marks = points.iter().map(|point| {
-            let neighbours = f64::from(crowd[&cell(point)]);
-            let opacity = (0.85 / neighbours.sqrt()).clamp(0.15, 0.85);
-            Circle::new(*point, px(RADIUS), cloud.colour.mix(opacity).filled())
-        });
+        let style = cloud.colour.mix(opacity).filled();
+        let marks = points.into_iter().map(|point| Circle::new(point, px(RADIUS), style));
         axes.draw_series(marks).map_err(fault)?;
         Ok(())
     }
@@ -260,12 +262,13 @@ mod tests {
         image
     }
 
-    /// Number of pixels near a colour in the columns `from .. to` of the picture.
+    /// Number of pixels in some columns of the picture that are bluer than red (data), or redder
+    /// than blue (samples), by a lot.
     fn pixels(image: &Tensor, colour: RGBColor, columns: Range<i64>) -> i64 {
-        let colour = Tensor::from_slice(&[colour.0 as i64, colour.1 as i64, colour.2 as i64]);
-        let part = image.narrow(2, columns.start, columns.end - columns.start);
-        let off = (part.to_kind(Kind::Int64) - colour.view([3, 1, 1])).abs().amax([0], false);
-        off.lt(40).sum(Kind::Int64).int64_value(&[])
+        let part = image.narrow(2, columns.start, columns.end - columns.start).to_kind(Kind::Int64);
+        let sign = if colour == figure::DATA { 1 } else { -1 };
+        let difference = (part.select(0, 2) - part.select(0, 0)) * sign;
+        difference.gt(60).sum(Kind::Int64).int64_value(&[])
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Clock {
     /// the schedule added: `1 - alpha_bar(from) / alpha_bar(to)` for a preserving process, the
     /// increment of `std^2` for an exploding one. For the instant it is the derivative (continuous
     /// time) or the rate of the step that ends there (discrete time). A step whose ends are swapped
-    /// gives the rate over the same interval, so that Heun's rule is of second order.
+    /// gives the rate that, averaged with the one of the step itself, is the exact integral of the
+    /// rate: with it Heun's rule is of second order.
     pub fn rate(&self, step: Step) -> f64 {
         if step.from != step.to {
             return self.added(step.from, step.to) / step.length();
@@ -82,6 +83,10 @@ impl Clock {
 
     /// The variance that the schedule adds between `to` and `from`.
     fn added(&self, from: f64, to: f64) -> f64 {
+        if from < to && self.family() == Family::VariancePreserving {
+            let integral = 2.0 * (self.at(from).0 / self.at(to).0).ln();
+            return self.added(to, from) - 2.0 * integral;
+        }
         let (noisy, less) = (self.at(from), self.at(to));
         match self.family() {
             Family::VariancePreserving => 1.0 - (noisy.0 / less.0).powi(2),

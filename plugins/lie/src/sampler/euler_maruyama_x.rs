@@ -19,6 +19,7 @@ pub enum DivergenceTerm {
     /// As the released scripts: half a unit along the first field (the radial one) instead of its
     /// divergence, and the others clipped to [-100, 100]. Counts a part of the term twice.
     HalfBeta,
+    #[serde(rename = "algorithm-2")]
     /// As Algorithm 2 of the paper: the whole divergence of every field. Counts the term twice.
     Algorithm2,
 }

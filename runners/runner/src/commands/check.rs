@@ -1,6 +1,11 @@
-//! `runner check`: components against their mathematics.
+//! `runner check`: components against their mathematics, as a table or as JSON.
 
-use isotropy_core::Result;
+use crate::catalogue::Catalogue;
+use crate::conformance::{Row, check_component, check_experiment};
+use crate::resolve::{Refusal, resolve};
+use isotropy_core::conformance::Status;
+use isotropy_core::registry::KINDS;
+use isotropy_core::{Component, Error, Result, Streams};
 use std::path::PathBuf;
 
 /// What is checked.
@@ -16,11 +21,105 @@ pub enum Subject {
 
 impl Subject {
     /// From the flags of the command line.
-    pub fn from_flags(k: Option<String>, n: Option<String>, c: Option<PathBuf>, all: bool) -> Result<Self> {
-        let _ = (k, n, c, all);
-        Ok(Self::All)
+    ///
+    /// # Errors
+    /// When none of them says what to check.
+    pub fn from_flags(
+        kind: Option<String>,
+        name: Option<String>,
+        config: Option<PathBuf>,
+        all: bool,
+    ) -> Result<Self> {
+        match (all, config, kind) {
+            (true, _, _) => Ok(Self::All),
+            (_, Some(file), _) => Ok(Self::Experiment(file)),
+            (_, _, Some(kind)) => Ok(Self::Component(kind, name)),
+            _ => Err(Error::config("", "nothing to check").with_help(
+                "runner check KIND [NAME], runner check --config FILE, or runner check --all",
+            )),
+        }
     }
 }
 
-/// Placeholder signature.
-pub fn check(_what: &Subject, _json: bool) -> Result<()> { Ok(()) }
+/// Checks, prints, and fails when a check does.
+///
+/// # Errors
+/// When there is no such component, the experiment is wrong, or a check fails.
+pub fn check(subject: &Subject, as_json: bool) -> Result<(), Refusal> {
+    let streams = Streams::new(0);
+    let mut rows = Vec::new();
+    let mut add = |new: Vec<Row>| {
+        if !as_json {
+            print(&new);
+        }
+        rows.extend(new);
+    };
+    match subject {
+        Subject::Experiment(file) => {
+            let resolved = resolve(file, &[])?;
+            let new = check_experiment(&resolved.experiment, &streams)
+                .map_err(|error| resolved.locate(error))?;
+            add(new);
+        }
+        Subject::All => {
+            let catalogue = Catalogue::new()?;
+            for component in catalogue.components() {
+                add(check_component(component, &catalogue, &streams));
+            }
+        }
+        Subject::Component(kind, name) => {
+            let catalogue = Catalogue::new()?;
+            for component in chosen(&catalogue, kind, name.as_deref())? {
+                add(check_component(component, &catalogue, &streams));
+            }
+        }
+    }
+    let failed = rows.iter().filter(|row| row.result.status == Status::Fail).count();
+    let skipped = rows.iter().filter(|row| row.result.status == Status::Skip).count();
+    if as_json {
+        let text = serde_json::to_string_pretty(&rows).map_err(|e| Error::Other(e.to_string()))?;
+        println!("{text}");
+    } else {
+        println!("\n{} checks: {failed} failed, {skipped} skipped", rows.len());
+    }
+    if failed > 0 {
+        return Err(Error::Other(format!("{failed} of {} checks failed", rows.len())).into());
+    }
+    Ok(())
+}
+
+fn chosen(catalogue: &Catalogue, kind: &str, name: Option<&str>) -> Result<Vec<&'static Component>> {
+    let matches = |c: &&&'static Component| c.kind == kind && name.is_none_or(|n| c.name == n);
+    let found: Vec<_> = catalogue.components().iter().filter(matches).copied().collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let of_kind = catalogue.components().iter().filter(|c| c.kind == kind);
+    let names: Vec<&str> = of_kind.map(|c| c.name).collect();
+    let help = match names.is_empty() {
+        true => format!("kinds: {}", KINDS.join(", ")),
+        false => format!("components of kind {kind}: {}", names.join(", ")),
+    };
+    Err(Error::config("", format!("there is no {kind} '{}'", name.unwrap_or("")))
+        .with_help(help))
+}
+
+fn print(rows: &[Row]) {
+    let Some(first) = rows.first() else { return };
+    println!("\n{} {}", first.kind, first.name);
+    let width = rows.iter().map(|row| row.result.check.chars().count()).max().unwrap_or(0);
+    for row in rows {
+        let r = &row.result;
+        let status = match r.status {
+            Status::Pass => "pass",
+            Status::Fail => "FAIL",
+            Status::Skip => "skip",
+        };
+        let number = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.1e}"));
+        let bound = match (r.error, r.tolerance) {
+            (Some(_), Some(_)) => format!("{:>9} <= {:<9}", number(r.error), number(r.tolerance)),
+            _ => String::new(),
+        };
+        println!("  {status}  {:width$}  {bound}  {}", r.check, r.why);
+    }
+}

@@ -1,5 +1,6 @@
 //! `runner data list`, `runner data fetch NAME`.
 
+use crate::output::say;
 use isotropy_core::{DATA_SOURCES, DataSource, Error, FetchRequest, Result};
 use std::path::{Path, PathBuf};
 
@@ -15,9 +16,9 @@ pub fn list(data_dir: &Path) {
     for source in sources() {
         let there = (source.complete)(&data_dir.join(source.name));
         let mark = if there { "here   " } else { "missing" };
-        println!("{:width$}  {mark}  {} ({})", source.name, source.summary, source.licence);
+        say!("{:width$}  {mark}  {} ({})", source.name, source.summary, source.licence);
     }
-    println!("\nin {}", data_dir.display());
+    say!("\nin {}", data_dir.display());
 }
 
 /// Brings a data set.
@@ -32,7 +33,7 @@ pub fn fetch(data_dir: &Path, name: &str, from: Option<PathBuf>) -> Result<()> {
     })?;
     let folder = data_dir.join(name);
     if (source.complete)(&folder) {
-        println!("{name} is already in {}", folder.display());
+        say!("{name} is already in {}", folder.display());
         return Ok(());
     }
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
@@ -41,6 +42,6 @@ pub fn fetch(data_dir: &Path, name: &str, from: Option<PathBuf>) -> Result<()> {
         let message = format!("{name} is still not complete in {}", folder.display());
         return Err(Error::data(message, "remove the folder and fetch it again"));
     }
-    println!("{name} is in {}", folder.display());
+    say!("{name} is in {}", folder.display());
     Ok(())
 }

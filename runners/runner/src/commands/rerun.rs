@@ -1,6 +1,7 @@
 //! `runner sample` and `runner evaluate`: from the weights of a run.
 
 use crate::execute::{finish, reopen, save_samples};
+use crate::output::say;
 use crate::sampling;
 use crate::signals::StopFlag;
 use crate::train::trainer;
@@ -35,7 +36,7 @@ pub fn sample(
     };
     save_samples(&samples, &path)?;
     let bad = sampling::non_finite(&samples.state);
-    println!("{count} samples in {} ({bad} not finite)", path.display());
+    say!("{count} samples in {} ({bad} not finite)", path.display());
     Ok(())
 }
 
@@ -56,6 +57,6 @@ pub fn evaluate(run: &Path, data_dir: &Path) -> Result<()> {
         &experiment.sampling,
         Instant::now(),
     )?;
-    print!("{}", report.table());
+    say!("{}", report.table().trim_end());
     crate::commands::run::print_files(&folder)
 }

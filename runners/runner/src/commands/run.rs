@@ -1,13 +1,16 @@
 //! `runner --config FILE`.
 
 use crate::cli::RunArgs;
-use crate::execute::{Surroundings, execute, settle};
+use crate::execute::{Surroundings, execute, finished, prepare, settle};
+use crate::output::say;
 use crate::progress::duration;
 use crate::resolve::{Refusal, resolve, to_json};
 use crate::run::RunFolder;
 use crate::run::folder::read_json;
 use crate::services::data_folder;
 use crate::signals::StopFlag;
+use crate::train::flat::FlatParameters;
+use crate::train::trainer::load_initial_weights;
 use isotropy_core::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -26,16 +29,10 @@ pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
         Ok(device) => device,
         Err(error) => return Err(resolved.locate(error)),
     };
-    // Everything is built once before the folder exists, so that a configuration that cannot work
-    // leaves nothing behind.
-    let kind = resolved.experiment.kind.torch();
-    if let Err(error) = crate::build::build(&resolved.experiment, kind, device) {
-        return Err(resolved.locate(error));
-    }
     let value = to_json(&resolved.experiment)?;
-    let folder = RunFolder::open(&path, &value, args.resume)?;
-    if stored.is_some() && folder.join("metrics.json").exists() {
-        println!("{} is finished; its metrics are in {}", path.display(), folder.join("metrics.json").display());
+    RunFolder::check(&path, &value, args.resume)?;
+    if stored.is_some() && finished(&path) {
+        say!("{} is finished; its metrics are in {}", path.display(), path.join("metrics.json").display());
         return Ok(());
     }
     let surroundings = Surroundings {
@@ -43,7 +40,19 @@ pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
         config_folder: resolved.folder.clone(),
         stop: StopFlag::listen()?,
     };
-    let report = match execute(&resolved.experiment, device, &folder, &surroundings) {
+    // Everything is built and the data are read before the folder exists, so that what cannot work
+    // leaves nothing behind.
+    let prepared = match prepare(&resolved.experiment, device, &surroundings) {
+        Ok(prepared) => prepared,
+        Err(error) => return Err(resolved.locate(error)),
+    };
+    if stored.is_none() {
+        let parameters = FlatParameters::new(&prepared.built.store).map_err(Error::from)?;
+        load_initial_weights(&resolved.experiment, &surroundings, &parameters)
+            .map_err(|error| resolved.locate(error))?;
+    }
+    let folder = RunFolder::open(&path, &value, args.resume)?;
+    let report = match execute(&resolved.experiment, &prepared, &folder, &surroundings, started) {
         Ok(report) => report,
         Err(Error::Interrupted(what)) => {
             let message = format!("{what}; go on with --resume --out {}", path.display());
@@ -51,8 +60,8 @@ pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
         }
         Err(error) => return Err(resolved.locate(error)),
     };
-    println!("\n{} ({})", resolved.experiment.name, duration(started.elapsed().as_secs_f64()));
-    print!("{}", report.table());
+    say!("\n{} ({})", resolved.experiment.name, duration(started.elapsed().as_secs_f64()));
+    say!("{}", report.table().trim_end());
     print_files(&folder)?;
     Ok(())
 }
@@ -62,7 +71,7 @@ pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
 /// # Errors
 /// When the folder cannot be read.
 pub fn print_files(folder: &RunFolder) -> Result<(), Error> {
-    println!("\nin {}:", folder.path().display());
+    say!("\nin {}:", folder.path().display());
     let mut lines = vec!["metrics.json".to_string()];
     if folder.join("samples/samples.npz").exists() {
         lines.push("samples/samples.npz".into());
@@ -80,8 +89,8 @@ pub fn print_files(folder: &RunFolder) -> Result<(), Error> {
         lines.extend(names.into_iter().map(|name| format!("plots/{name}")));
     }
     for line in lines {
-        println!("  {line}");
+        say!("  {line}");
     }
-    println!("curves: tensorboard --logdir {}", folder.join("tensorboard").display());
+    say!("curves: tensorboard --logdir {}", folder.join("tensorboard").display());
     Ok(())
 }

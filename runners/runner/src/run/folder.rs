@@ -27,13 +27,11 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates a folder for a new run, or opens an existing one to go on. The resolved
-    /// configuration is written first.
+    /// Whether [`RunFolder::open`] may create or open the folder; changes nothing.
     ///
     /// # Errors
-    /// When the folder exists and `resume` is not set, when it holds another configuration, or when
-    /// another process writes to it.
-    pub fn open(path: &Path, config: &Value, resume: bool) -> Result<Self> {
+    /// When the folder exists and `resume` is not set, or when it holds something else.
+    pub fn check(path: &Path, config: &Value, resume: bool) -> Result<()> {
         let config_file = path.join("config.json");
         let exists = path.exists() && std::fs::read_dir(path).map_err(|e| Error::io(path, e))?.next().is_some();
         if exists && !resume {
@@ -54,10 +52,21 @@ impl RunFolder {
             return Err(Error::config("", format!("{} is not a run folder", path.display()))
                 .with_help("choose another --out"));
         }
+        Ok(())
+    }
+
+    /// Creates a folder for a new run, or opens an existing one to go on. The resolved
+    /// configuration is written first.
+    ///
+    /// # Errors
+    /// When the folder exists and `resume` is not set, when it holds another configuration, or when
+    /// another process writes to it.
+    pub fn open(path: &Path, config: &Value, resume: bool) -> Result<Self> {
+        Self::check(path, config, resume)?;
         std::fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
         let lock = lock(path)?;
         let folder = Self { path: path.to_path_buf(), _lock: lock };
-        if !config_file.exists() {
+        if !folder.join("config.json").exists() {
             folder.write_json("config.json", config)?;
         }
         Ok(folder)

@@ -195,11 +195,6 @@ impl FlatParameters {
         self.variables.iter().map(view).collect()
     }
 
-    /// The leaves that the model computes with, in the order of [`named`](Self::named).
-    pub fn leaves(&self) -> &[Tensor] {
-        &self.leaves
-    }
-
     /// What the model holds without training it, sorted by name. The tensors are the model's own.
     pub fn buffers(&self) -> &[(String, Tensor)] {
         &self.buffers
@@ -221,8 +216,8 @@ impl FlatParameters {
         if self.leaves.is_empty() {
             return Ok(self.buffer.f_zeros_like()?);
         }
-        // One concatenation is cheaper than accumulating into `.grad` views (an addition for each variable, and the
-        // zeroing): 1,250 parameters in 6 variables on one thread took 6 microseconds against 9.
+        // Accumulating into `.grad` views of one buffer measured about 10 of 240 microseconds less for forward and
+        // backward of a 3-32-32-2 network, but then the result aliases the next call's; a copy would eat the gain.
         let gradients = Tensor::f_run_backward(&[loss], &self.leaves, false, false)?;
         let _guard = tch::no_grad_guard();
         let mut pieces = Vec::with_capacity(2 * gradients.len());

@@ -15,6 +15,7 @@ use crate::evaluation::Report;
 use crate::execute::{Prepared, Surroundings};
 use crate::experiment::Experiment;
 use crate::guard::guard;
+use crate::output::note;
 use crate::progress::Progress;
 use crate::run::{JsonLog, RunFolder};
 use crate::tensorboard::EventWriter;
@@ -92,6 +93,16 @@ struct Loop<'a> {
     log: JsonLog,
 }
 
+/// What one optimiser step leaves for the log.
+struct Update {
+    /// Named parts of the loss.
+    parts: Vec<(String, Tensor)>,
+    /// The clipped gradient.
+    gradient: Tensor,
+    /// The factor on the learning rate.
+    factor: f64,
+}
+
 /// Trains from the last checkpoint, or from the start.
 ///
 /// # Errors
@@ -150,6 +161,26 @@ pub fn load_sampling_weights(
     Ok(())
 }
 
+/// Loads the weights that `train.init_from` names; returns whether it names any.
+///
+/// # Errors
+/// A configuration error when the file cannot be read or does not fit the model.
+pub fn load_initial_weights(
+    experiment: &Experiment,
+    surroundings: &Surroundings,
+    parameters: &FlatParameters,
+) -> Result<bool> {
+    let Some(file) = &experiment.train.init_from else { return Ok(false) };
+    let refuse = |error: &dyn std::fmt::Display| {
+        Error::config("/train/init_from", error.to_string())
+            .with_help("name a weights.safetensors of a run with the same model")
+    };
+    let path = surroundings.config_folder.join(file);
+    let tensors = checkpoint::read_safetensors(&path).map_err(|error| refuse(&error))?;
+    parameters.load(&tensors).map_err(|error| refuse(&error))?;
+    Ok(true)
+}
+
 /// Adds the metrics of the evaluation to the curves.
 ///
 /// # Errors
@@ -186,7 +217,7 @@ impl<'a> Loop<'a> {
         let parameters = FlatParameters::new(&prepared.built.store)?;
         let found = checkpoint::latest_valid(&folder.join("checkpoints"))?;
         for warning in &found.warnings {
-            eprintln!("warning: {warning}");
+            note!("warning: {warning}");
         }
         let mut new = Self {
             optimizer: options.optimizer.build(parameters.buffer())?,
@@ -210,12 +241,7 @@ impl<'a> Loop<'a> {
         match found.checkpoint {
             Some(loaded) => new.restore(&loaded)?,
             None => {
-                if let Some(file) = &options.init_from {
-                    let path = surroundings.config_folder.join(file);
-                    let tensors = checkpoint::read_safetensors(&path).map_err(|error| {
-                        Error::config("/train/init_from", error.to_string())
-                    })?;
-                    new.parameters.load(&tensors)?;
+                if load_initial_weights(experiment, surroundings, &new.parameters)? {
                     new.ema = Ema::new(&new.parameters, &options.ema, true)?;
                 }
                 let text = serde_json::to_string_pretty(&crate::resolve::to_json(experiment)?)
@@ -249,23 +275,24 @@ impl<'a> Loop<'a> {
         let mut last_loss = f64::NAN;
         let mut since = (Instant::now(), self.step);
         while self.step < train.steps && !self.early.stopped {
-            let (parts, gradient) = self.advance()?;
+            let update = self.advance()?;
             let step = self.step;
             let last = step == train.steps;
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
             if due(train.histogram_every) {
-                self.log_histograms(&gradient)?;
+                self.log_histograms(&update.gradient)?;
             }
             if last || due(train.validate_every) {
-                self.validate()?;
+                self.validate(&update.parts)?;
             }
             if last || self.early.stopped || due(train.log_every) {
                 let speed = (self.step - since.1) as f64 / since.0.elapsed().as_secs_f64().max(1e-9);
                 since = (Instant::now(), self.step);
-                last_loss = self.log_window(&parts, speed)?;
+                last_loss = self.log_window(&update, speed)?;
             }
             let signal = surroundings.stop.received().is_some();
             if signal || last || self.early.stopped || due(train.checkpoint.every) {
+                self.check_numbers(&update.parts)?;
                 self.save()?;
             }
             if signal && !last {
@@ -278,8 +305,8 @@ impl<'a> Loop<'a> {
         Ok(())
     }
 
-    /// One optimiser step. Returns the named parts of the loss and the clipped gradient.
-    fn advance(&mut self) -> Result<(Vec<(String, Tensor)>, Tensor)> {
+    /// One optimiser step.
+    fn advance(&mut self) -> Result<Update> {
         let train = &self.experiment.train;
         let (loss, mut gradient) = self.gradient()?;
         let norm = match train.clip_norm {
@@ -292,7 +319,7 @@ impl<'a> Loop<'a> {
         self.step += 1;
         self.ema.update(&self.parameters, self.step)?;
         self.window.push(&loss.total, &norm)?;
-        Ok((loss.parts, gradient))
+        Ok(Update { parts: loss.parts, gradient, factor })
     }
 
     /// The loss and its flat gradient, averaged over `accumulate` batches.
@@ -336,7 +363,7 @@ impl<'a> Loop<'a> {
     }
 
     /// The loss on the validation split, with the weights that samples are drawn with.
-    fn validate(&mut self) -> Result<()> {
+    fn validate(&mut self, parts: &[(String, Tensor)]) -> Result<()> {
         if self.prepared.built.objective.is_none() {
             return Ok(());
         }
@@ -350,6 +377,11 @@ impl<'a> Loop<'a> {
                 None => measure()?,
             }
         };
+        if !loss.is_finite() {
+            self.check_numbers(parts)?;
+            let text = format!("the validation loss is not finite at step {}: {loss}", self.step);
+            return Err(Error::Numbers(text));
+        }
         self.validation = Some(loss);
         self.equivariance = error;
         self.rate.observe(loss);
@@ -397,12 +429,12 @@ impl<'a> Loop<'a> {
     }
 
     /// Reads the window, stops on numbers that are not finite, and logs. Returns the mean loss.
-    fn log_window(&mut self, parts: &[(String, Tensor)], speed: f64) -> Result<f64> {
+    fn log_window(&mut self, update: &Update, speed: f64) -> Result<f64> {
         let start = self.step - self.window.len() as u64;
         let Some(summary) = self.window.read()? else { return Ok(f64::NAN) };
-        self.check_finite(&summary, start, parts)?;
+        self.check_finite(&summary, start, &update.parts)?;
         let step = self.step as i64;
-        let rate = self.rate.factor(self.step - 1) * self.optimizer.learning_rate();
+        let rate = update.factor * self.optimizer.learning_rate();
         let mut entry = json!({
             "step": self.step, "loss": summary.loss, "gradient_norm": summary.gradient_norm,
             "learning_rate": rate, "steps_per_second": speed,
@@ -411,7 +443,7 @@ impl<'a> Loop<'a> {
         self.events.scalar("train/gradient_norm", step, summary.gradient_norm as f32)?;
         self.events.scalar("train/learning_rate", step, rate as f32)?;
         self.events.scalar("time/steps_per_second", step, speed as f32)?;
-        for (name, value) in parts {
+        for (name, value) in &update.parts {
             let value = value.double_value(&[]);
             self.events.scalar(&format!("train/{name}"), step, value as f32)?;
             entry[name] = json!(value);
@@ -439,8 +471,29 @@ impl<'a> Loop<'a> {
         if !list.is_empty() {
             text += &format!("; not finite now at step {}: {}", self.step, list.join("; "));
         }
-        text += "; the last checkpoint is from before. Try a smaller learning rate, or kind f64";
+        text += "; earlier checkpoints are kept. Try a smaller learning rate, or kind f64";
         Err(Error::Numbers(text))
+    }
+
+    /// Stops where a number since the last log entry, or a weight, is not finite: such weights must
+    /// not become a checkpoint. Waits for the device.
+    fn check_numbers(&self, parts: &[(String, Tensor)]) -> Result<()> {
+        if let Some(summary) = self.window.peek()? {
+            self.check_finite(&summary, self.step - self.window.len() as u64, parts)?;
+        }
+        let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
+        if finite(self.parameters.buffer()) {
+            return Ok(());
+        }
+        let named = self.parameters.named()?;
+        let bad: Vec<&str> =
+            named.iter().filter(|(_, t)| !finite(t)).take(5).map(|(n, _)| n.as_str()).collect();
+        Err(Error::Numbers(format!(
+            "weights are not finite after step {} (loss and gradient were): {}; earlier checkpoints \
+             are kept. Try a smaller learning rate, or kind f64",
+            self.step,
+            bad.join(", ")
+        )))
     }
 
     fn log_histograms(&mut self, gradient: &Tensor) -> Result<()> {

@@ -49,13 +49,22 @@ impl Window {
         Ok(())
     }
 
-    /// Reads and empties the window: the one place where the device is waited for. `None` when it
-    /// is empty.
+    /// Reads and empties the window. `None` when it is empty.
     ///
     /// # Errors
     /// When libtorch refuses.
     pub fn read(&mut self) -> Result<Option<Summary>> {
-        let n = std::mem::take(&mut self.filled);
+        let summary = self.peek()?;
+        self.filled = 0;
+        Ok(summary)
+    }
+
+    /// Reads the window and leaves it as it is: the one place where the device is waited for.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn peek(&self) -> Result<Option<Summary>> {
+        let n = self.filled;
         if n == 0 {
             return Ok(None);
         }

@@ -1,0 +1,411 @@
+//! The conformance suite bites: groups, actions and drives with one deliberate mistake each fail the
+//! check that is named for it.
+
+use isotropy_core::conformance::group::check_group;
+use isotropy_core::conformance::representation::check_representation;
+use isotropy_core::conformance::{CheckResult, Status};
+use isotropy_core::{
+    Drive, Element, FiniteGroup, FlowCoordinates, Group, LieGroup, Representation, Result, State,
+    StateSpec, Stream, Streams, Xi,
+};
+use isotropy_groups::group::{Cyclic, So3};
+use isotropy_groups::representation::{Polar, PolarChart, Spherical, SphericalChart};
+use tch::{Device, Kind, Tensor};
+
+fn assert_fails(results: &[CheckResult], check: &str) {
+    let named: Vec<&CheckResult> = results.iter().filter(|r| r.check.starts_with(check)).collect();
+    assert!(!named.is_empty(), "there is no check '{check}'");
+    assert!(
+        named.iter().any(|r| r.status == Status::Fail),
+        "'{check}' does not bite: {named:#?}"
+    );
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GroupMistake {
+    InverseForgotten,
+    ProductPerturbed,
+    ExpOffByAThousandth,
+    ExpWithoutSeries,
+    BracketFlipped,
+    AdjointInverted,
+    LogZeroAtTheCut,
+    LogLosesSmallAngles,
+    LogTakesAnything,
+    SampleAroundTheIdentity,
+    DistanceAlwaysZero,
+    ViolationAlwaysZero,
+}
+
+/// SO(3) with a mistake.
+#[derive(Debug)]
+struct WrongGroup(GroupMistake);
+
+impl WrongGroup {
+    fn is(&self, mistake: GroupMistake) -> bool {
+        self.0 == mistake
+    }
+}
+
+impl Group for WrongGroup {
+    fn name(&self) -> String {
+        format!("SO(3), {:?}", self.0)
+    }
+    fn xi_shape(&self, lead: &[i64]) -> Option<Vec<Vec<i64>>> {
+        So3.xi_shape(lead)
+    }
+    fn identity(&self, xi_shape: &[Vec<i64>], options: (Kind, Device)) -> Element {
+        So3.identity(xi_shape, options)
+    }
+    fn compose(&self, a: &Element, b: &Element) -> Element {
+        if self.is(GroupMistake::ProductPerturbed) {
+            let b2 = So3.compose(b, b);
+            return So3.compose(a, &So3.compose(&b2, &So3.inverse(&So3.compose(b, a))));
+        }
+        So3.compose(a, b)
+    }
+    fn inverse(&self, a: &Element) -> Element {
+        if self.is(GroupMistake::InverseForgotten) { a.clone() } else { So3.inverse(a) }
+    }
+    fn sample(&self, shape: &[Vec<i64>], options: (Kind, Device), stream: &mut Stream) -> Element {
+        if self.is(GroupMistake::SampleAroundTheIdentity) {
+            return So3.exp(&stream.normal(&shape[0], options).into());
+        }
+        So3.sample(shape, options, stream)
+    }
+    fn distance(&self, a: &Element, b: &Element) -> Tensor {
+        let distance = So3.distance(a, b);
+        if self.is(GroupMistake::DistanceAlwaysZero) { distance * 0.0 } else { distance }
+    }
+    fn violation(&self, a: &Element) -> Tensor {
+        let violation = So3.violation(a);
+        if self.is(GroupMistake::ViolationAlwaysZero) {
+            violation.zeros_like()
+        } else {
+            violation
+        }
+    }
+    fn lie(&self) -> Option<&dyn LieGroup> {
+        Some(self)
+    }
+}
+
+impl LieGroup for WrongGroup {
+    fn exp(&self, xi: &Xi) -> Element {
+        match self.0 {
+            GroupMistake::ExpOffByAThousandth => So3.exp(&xi.scale(1.001)),
+            GroupMistake::ExpWithoutSeries => {
+                // A norm that is harmless in the value and NaN in the gradient at zero.
+                let norm = xi.single().square().sum_dim_intlist(-1, true, None).sqrt();
+                So3.exp(&(xi.single() + norm * 0.0).into())
+            }
+            _ => So3.exp(xi),
+        }
+    }
+    fn log(&self, g: &Element) -> Result<Xi> {
+        match self.0 {
+            GroupMistake::LogZeroAtTheCut => {
+                // The textbook formula: (R - R^T) theta / (2 sin theta).
+                let r = g.single();
+                let skew = r - r.transpose(-1, -2);
+                let at = |i: i64, j: i64| skew.select(-2, i).select(-1, j);
+                let axis = Tensor::stack(&[at(2, 1), at(0, 2), at(1, 0)], -1) * 0.5;
+                let xi = So3.log(g)?;
+                let sine = axis.square().sum_dim_intlist(-1, true, None).sqrt();
+                let lost = sine.lt(1e-9);
+                Ok(axis.zeros_like().where_self(&lost, xi.single()).into())
+            }
+            GroupMistake::LogLosesSmallAngles => {
+                let xi = So3.log(g)?;
+                let small = xi.single().abs().lt(1e-8);
+                Ok(xi.map(|a| a.zeros_like().where_self(&small, a)))
+            }
+            GroupMistake::LogTakesAnything => {
+                let r = g.single();
+                let (u, _, v) = Tensor::linalg_svd(r, false, "");
+                let q = u.matmul(&v);
+                let det = Tensor::linalg_det(&q).unsqueeze(-1).unsqueeze(-1);
+                So3.log(&(q * det).into())
+            }
+            _ => So3.log(g),
+        }
+    }
+    fn injectivity_radius(&self) -> f64 {
+        So3.injectivity_radius()
+    }
+    fn bracket(&self, a: &Xi, b: &Xi) -> Xi {
+        let sign = if self.is(GroupMistake::BracketFlipped) { -1.0 } else { 1.0 };
+        So3.bracket(a, b).scale(sign)
+    }
+    fn adjoint(&self, g: &Element, xi: &Xi) -> Xi {
+        if self.is(GroupMistake::AdjointInverted) {
+            return So3.adjoint(&So3.inverse(g), xi);
+        }
+        So3.adjoint(g, xi)
+    }
+}
+
+#[test]
+fn wrong_groups_fail_the_check_named_for_them() {
+    use GroupMistake as M;
+    let table = [
+        (M::InverseForgotten, "left inverse"),
+        (M::InverseForgotten, "right inverse"),
+        (M::ProductPerturbed, "associativity"),
+        (M::ExpOffByAThousandth, "log(exp) near zero"),
+        (M::ExpOffByAThousandth, "log(exp) up to the injectivity radius"),
+        (M::ExpWithoutSeries, "gradient of exp at zero"),
+        (M::BracketFlipped, "bracket against the adjoint"),
+        (M::BracketFlipped, "bracket against the commutator"),
+        (M::AdjointInverted, "adjoint against conjugation"),
+        (M::AdjointInverted, "adjoint of a product"),
+        (M::LogZeroAtTheCut, "exp(log) at the cut locus"),
+        (M::LogLosesSmallAngles, "log(exp) near zero"),
+        (M::LogTakesAnything, "log refuses what is not in the group"),
+        (M::SampleAroundTheIdentity, "invariance of the law"),
+        (M::DistanceAlwaysZero, "distance"),
+        (M::ViolationAlwaysZero, "NaN is no member"),
+    ];
+    for (mistake, check) in table {
+        assert_fails(&check_group(&WrongGroup(mistake), &Streams::new(1)), check);
+    }
+}
+
+/// The integers modulo 4 with a slip in the table of products.
+#[derive(Debug)]
+struct WrongCyclic;
+
+impl Group for WrongCyclic {
+    fn name(&self) -> String {
+        "C_4 with a slip".into()
+    }
+    fn xi_shape(&self, lead: &[i64]) -> Option<Vec<Vec<i64>>> {
+        Some(vec![lead.to_vec()])
+    }
+    fn identity(&self, shape: &[Vec<i64>], options: (Kind, Device)) -> Element {
+        Cyclic { order: 4 }.identity(shape, options)
+    }
+    fn compose(&self, a: &Element, b: &Element) -> Element {
+        let slip = a.single().eq(3).logical_and(&b.single().eq(3)).to_kind(Kind::Int64);
+        (Cyclic { order: 4 }.compose(a, b).single() + slip).into()
+    }
+    fn inverse(&self, a: &Element) -> Element {
+        Cyclic { order: 4 }.inverse(a)
+    }
+    fn sample(&self, shape: &[Vec<i64>], options: (Kind, Device), stream: &mut Stream) -> Element {
+        Cyclic { order: 4 }.sample(shape, options, stream)
+    }
+    fn distance(&self, a: &Element, b: &Element) -> Tensor {
+        Cyclic { order: 4 }.distance(a, b)
+    }
+    fn violation(&self, a: &Element) -> Tensor {
+        Cyclic { order: 4 }.violation(a)
+    }
+    fn finite(&self) -> Option<&dyn FiniteGroup> {
+        Some(self)
+    }
+}
+
+impl FiniteGroup for WrongCyclic {
+    fn order(&self) -> i64 {
+        4
+    }
+}
+
+#[test]
+fn a_slip_in_a_finite_table_is_found() {
+    assert_fails(&check_group(&WrongCyclic, &Streams::new(1)), "table of products");
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DriveMistake {
+    ActsByTheInverse,
+    IdentityShifts,
+    TangentWithoutRotation,
+    GeneratorFlipped,
+    PullNotTransposed,
+    DivergenceTwice,
+    ItoHalf,
+    AliasBlind,
+    DeterminantWithoutRho,
+    FlowByEuler,
+    LiftNotFollowed,
+    FieldsMixed,
+}
+
+/// A chart's drive with a mistake.
+#[derive(Debug)]
+struct WrongDrive<D>(D, DriveMistake);
+
+impl<D: Drive> WrongDrive<D> {
+    fn is(&self, mistake: DriveMistake) -> bool {
+        self.1 == mistake
+    }
+    fn chart(&self) -> &dyn FlowCoordinates {
+        self.0.coordinates().unwrap()
+    }
+}
+
+fn flip(xi: &Xi, slot: i64) -> Xi {
+    let xi = xi.single().copy();
+    let _ = xi.select(-1, slot).neg_();
+    xi.into()
+}
+
+impl<D: Drive> Representation for WrongDrive<D> {
+    fn name(&self) -> String {
+        format!("{:?}", self.1)
+    }
+    fn group(&self) -> &dyn Group {
+        self.0.group()
+    }
+    fn accepts(&self, spec: &StateSpec) -> Result<()> {
+        self.0.accepts(spec)
+    }
+    fn act(&self, g: &Element, state: &State) -> Result<State> {
+        match self.1 {
+            DriveMistake::ActsByTheInverse => self.0.act(&self.0.group().inverse(g), state),
+            DriveMistake::IdentityShifts => {
+                let moved = self.0.act(g, state)?;
+                Ok(moved.with_value(moved.x() + 1e-3))
+            }
+            _ => self.0.act(g, state),
+        }
+    }
+    fn act_tangent(&self, g: &Element, state: &State, v: &Tensor) -> Result<Tensor> {
+        if self.is(DriveMistake::TangentWithoutRotation) {
+            return Ok(v.shallow_clone());
+        }
+        self.0.act_tangent(g, state, v)
+    }
+    fn sample_state(
+        &self,
+        batch: i64,
+        options: (Kind, Device),
+        stream: &mut Stream,
+    ) -> Option<State> {
+        self.0.sample_state(batch, options, stream)
+    }
+    fn drive(&self) -> Option<&dyn Drive> {
+        Some(self)
+    }
+}
+
+impl<D: Drive> Drive for WrongDrive<D> {
+    fn frame(&self) -> String {
+        self.0.frame()
+    }
+    fn xi_shape(&self, spec: &StateSpec) -> Vec<Vec<i64>> {
+        self.0.xi_shape(spec)
+    }
+    fn lift(&self, state: State) -> Result<State> {
+        self.0.lift(state)
+    }
+    fn flow(&self, state: &State, xi: &Xi) -> State {
+        match self.1 {
+            DriveMistake::FlowByEuler => state.with_value(state.x() + self.0.push(state, xi)),
+            DriveMistake::LiftNotFollowed => {
+                state.with_value(self.0.flow(state, xi).value.tensor)
+            }
+            _ => self.0.flow(state, xi),
+        }
+    }
+    fn push(&self, state: &State, xi: &Xi) -> Tensor {
+        match self.1 {
+            DriveMistake::GeneratorFlipped => self.0.push(state, &flip(xi, 1)),
+            // Pi_1 + (x_0 - 1) Pi_0 in place of Pi_1: a frame, but not one of coordinate fields.
+            DriveMistake::FieldsMixed => {
+                let xi = xi.single();
+                let mixed = xi.narrow(-1, 1, 1) * (state.x().narrow(-1, 0, 1) - 1.0);
+                let first = xi.narrow(-1, 0, 1) + mixed;
+                let rest = xi.narrow(-1, 1, xi.size()[1] - 1);
+                self.0.push(state, &Tensor::cat(&[first, rest], -1).into())
+            }
+            _ => self.0.push(state, xi),
+        }
+    }
+    fn pull(&self, state: &State, covector: &Tensor) -> Xi {
+        if self.is(DriveMistake::PullNotTransposed) {
+            return self.0.push(state, &covector.shallow_clone().into()).into();
+        }
+        self.0.pull(state, covector)
+    }
+    fn divergences(&self, state: &State) -> Xi {
+        let divergences = self.0.divergences(state);
+        if self.is(DriveMistake::DivergenceTwice) { divergences.scale(2.0) } else { divergences }
+    }
+    fn ito(&self, state: &State, variance: &[f64]) -> Tensor {
+        let ito = self.0.ito(state, variance);
+        if self.is(DriveMistake::ItoHalf) { ito * 0.5 } else { ito }
+    }
+    fn coordinates(&self) -> Option<&dyn FlowCoordinates> {
+        Some(self)
+    }
+    fn transport(
+        &self,
+        _symmetry: &dyn Representation,
+        _h: &Element,
+        _state: &State,
+        xi: &Xi,
+    ) -> Result<Xi> {
+        // Claims of every symmetry that it leaves the coefficients as they are.
+        Ok(xi.clone())
+    }
+}
+
+impl<D: Drive> FlowCoordinates for WrongDrive<D> {
+    fn names(&self) -> Vec<Vec<String>> {
+        self.chart().names()
+    }
+    fn tau(&self, state: &State) -> Xi {
+        self.chart().tau(state)
+    }
+    fn unwrapped(&self, state: &State) -> Xi {
+        self.chart().unwrapped(state)
+    }
+    fn point(&self, like: &State, tau: &Xi) -> State {
+        self.chart().point(like, tau)
+    }
+    fn orientation(&self, tau: &Xi) -> Option<Xi> {
+        if self.is(DriveMistake::AliasBlind) { None } else { self.chart().orientation(tau) }
+    }
+    fn log_abs_det(&self, state: &State) -> Tensor {
+        let log_abs_det = self.chart().log_abs_det(state);
+        if self.is(DriveMistake::DeterminantWithoutRho) {
+            return log_abs_det - self.chart().regularity(state).log();
+        }
+        log_abs_det
+    }
+    fn regularity(&self, state: &State) -> Tensor {
+        self.chart().regularity(state)
+    }
+}
+
+#[test]
+fn wrong_drives_fail_the_check_named_for_them() {
+    use DriveMistake as M;
+    let table = [
+        (M::ActsByTheInverse, "homomorphism"),
+        (M::IdentityShifts, "identity acts trivially"),
+        (M::TangentWithoutRotation, "tangents against the action"),
+        (M::GeneratorFlipped, "push against the flow"),
+        (M::GeneratorFlipped, "fields are coordinate fields"),
+        (M::PullNotTransposed, "pull is the transpose of push"),
+        (M::DivergenceTwice, "divergences against autodiff"),
+        (M::ItoHalf, "Ito term against the flow"),
+        (M::AliasBlind, "fields are coordinate fields"),
+        (M::DeterminantWithoutRho, "log |det| against the fields"),
+        (M::FlowByEuler, "flow composes"),
+        (M::LiftNotFollowed, "the flow shifts the coordinates"),
+        (M::FieldsMixed, "coordinate fields commute"),
+        // Rotations of space do not leave spherical coefficients as they are.
+        (M::DivergenceTwice, "transport of the flow"),
+    ];
+    for (mistake, check) in table {
+        let wrong = WrongDrive(Spherical::new(SphericalChart), mistake);
+        assert_fails(&check_representation(&wrong, &Streams::new(1)), check);
+    }
+    // On the plane the divergence of the angle is zero; that of log r still tells.
+    let wrong = WrongDrive(Polar::new(PolarChart), M::DivergenceTwice);
+    assert_fails(&check_representation(&wrong, &Streams::new(1)), "divergences against autodiff");
+}

@@ -1,0 +1,237 @@
+//! A training step from JSON: toy data, perceptron and denoising objective on every drive they fit.
+
+#![allow(clippy::unwrap_used)]
+
+use isotropy_core::{
+    Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, LossContext, ModelConfig,
+    ModelContext, Moves, NoisingProcess, Objective, ObjectiveConfig, Prediction, PredictionKind,
+    ProcessConfig, RepresentationConfig, Result, ScoreModel, Split, State, StateSpec, Streams, Xi,
+};
+use isotropy_groups as _;
+use isotropy_lie as _;
+use isotropy_networks as _;
+use tch::nn::{OptimizerConfig, VarStore};
+use tch::{Device, Kind, Tensor};
+
+const VP: &str = r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}"#;
+const POLAR: &str = r#"{"type": "polar"}"#;
+const TRANSLATIONS: &str = r#"{"type": "translations"}"#;
+const SPHERICAL: &str = r#"{"type": "spherical"}"#;
+
+fn process(on: &str) -> Box<dyn NoisingProcess> {
+    let drive: Box<dyn RepresentationConfig> = serde_json::from_str(on).unwrap();
+    let process: Box<dyn ProcessConfig> = serde_json::from_str(VP).unwrap();
+    process.build(drive.build().unwrap()).unwrap()
+}
+
+fn data(json: &str) -> (StateSpec, Box<dyn Dataset>) {
+    let config: Box<dyn DatasetConfig> = serde_json::from_str(json).unwrap();
+    let context = LoadContext {
+        data_dir: std::path::PathBuf::new(),
+        kind: Kind::Float,
+        device: Device::Cpu,
+        streams: Streams::new(0),
+    };
+    (config.spec().unwrap(), config.load(&context).unwrap())
+}
+
+fn model(
+    json: &str,
+    store: &VarStore,
+    spec: &StateSpec,
+    process: &dyn NoisingProcess,
+) -> Result<Box<dyn ScoreModel>> {
+    let config: Box<dyn ModelConfig> = serde_json::from_str(json).unwrap();
+    let context = ModelContext { spec, process: Some(process), symmetry: None };
+    Streams::new(1).scope("model", 0, || config.build(&store.root(), &context))
+}
+
+fn objective(json: &str) -> Box<dyn Objective> {
+    serde_json::from_str::<Box<dyn ObjectiveConfig>>(json).unwrap().build().unwrap()
+}
+
+fn loss(
+    objective: &dyn Objective,
+    model: &dyn ScoreModel,
+    process: &dyn NoisingProcess,
+    batch: &State,
+    step: u64,
+) -> Tensor {
+    let streams = Streams::new(2);
+    let context = LossContext { process: Some(process), streams: &streams, step, train: true };
+    objective.accepts(Some(process), model).unwrap();
+    objective.loss(model, batch, &context).unwrap().total
+}
+
+#[test]
+fn the_published_network_has_1250_parameters_and_the_published_loss_when_it_predicts_zero() {
+    let (spec, dataset) = data(r#"{"type": "gaussian-mixture-2d"}"#);
+    let process = process(POLAR);
+    let store = VarStore::new(Device::Cpu);
+    let json = r#"{"type": "mlp", "inputs": ["x", "time"], "predicts": "score"}"#;
+    let model = model(json, &store, &spec, process.as_ref()).unwrap();
+    let parameters = store.trainable_variables();
+    assert_eq!(parameters.iter().map(Tensor::numel).sum::<usize>(), 1250);
+    tch::no_grad(|| {
+        for mut parameter in parameters {
+            let _ = parameter.zero_();
+        }
+        let batch = dataset.batch(Split::Train, 0, 100_000, &Streams::new(1)).unwrap();
+        // The target is -z / sigma: E of its square is 1 / sigma^2 for each of two coefficients.
+        let expected: f64 = (1..=100)
+            .map(|t| {
+                let kernel = process.kernel(f64::from(t)).unwrap();
+                let isotropy_core::Scale::Same(std) = kernel.std[0] else { panic!() };
+                2.0 / (std * std) / 100.0
+            })
+            .sum();
+        let unit = objective(r#"{"type": "denoising", "weighting": "unit"}"#);
+        let found = loss(unit.as_ref(), model.as_ref(), process.as_ref(), &batch, 0);
+        assert!((found.double_value(&[]) / expected - 1.0).abs() < 0.05, "{found:?} {expected}");
+        let scaled = objective(r#"{"type": "denoising"}"#);
+        let found = loss(scaled.as_ref(), model.as_ref(), process.as_ref(), &batch, 0);
+        assert!((found.double_value(&[]) - 2.0).abs() < 0.03, "{found:?}");
+        let absolute = objective(r#"{"type": "denoising", "error": "absolute"}"#);
+        let found = loss(absolute.as_ref(), model.as_ref(), process.as_ref(), &batch, 0);
+        let expected = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+        assert!((found.double_value(&[]) - expected).abs() < 0.02, "{found:?}");
+    });
+}
+
+#[test]
+fn training_makes_the_loss_smaller_for_every_prediction_and_input() {
+    let cases = [
+        (POLAR, "gaussian-mixture-2d", r#"["log-r-unit", "time"]"#, "field"),
+        (POLAR, "concentric-circles", r#"["log-r-unit", "time"]"#, "field-sum"),
+        (POLAR, "line-rays", r#"["tau", "time"]"#, "noise"),
+        (POLAR, "c4-gaussians", r#"["x", "log-r-unit", "tau", "time"]"#, "preconditioned-score"),
+        (TRANSLATIONS, "gaussian-mixture-4d", r#"["x", "time"]"#, "clean"),
+        (TRANSLATIONS, "moebius", r#"["x", "time"]"#, "noise"),
+        (SPHERICAL, "torus", r#"["log-r-unit", "time"]"#, "field"),
+        (SPHERICAL, "gaussian-mixture-3d", r#"["tau", "time"]"#, "noise"),
+    ];
+    let objective = objective(r#"{"type": "denoising"}"#);
+    for (on, name, inputs, predicts) in cases {
+        let (spec, dataset) = data(&format!(r#"{{"type": "{name}", "points": 2000}}"#));
+        let process = process(on);
+        let store = VarStore::new(Device::Cpu);
+        let json = format!(r#"{{"type": "mlp", "inputs": {inputs}, "predicts": "{predicts}"}}"#);
+        let model = model(&json, &store, &spec, process.as_ref()).unwrap();
+        let mut adam = tch::nn::Adam::default().build(&store, 3e-3).unwrap();
+        let (mut first, mut last) = (0.0, 0.0);
+        for step in 0..400 {
+            let batch = dataset.batch(Split::Train, step, 127, &Streams::new(1)).unwrap();
+            let loss = loss(objective.as_ref(), model.as_ref(), process.as_ref(), &batch, step);
+            adam.backward_step(&loss);
+            let value = loss.double_value(&[]) / 50.0;
+            assert!(value.is_finite(), "{name} {predicts}: step {step}");
+            match step {
+                0..50 => first += value,
+                350.. => last += value,
+                _ => {}
+            }
+        }
+        assert!(last < 0.9 * first, "{name} {predicts} {inputs}: {first} -> {last}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_at_its_place() {
+    let (spec, _) = data(r#"{"type": "torus"}"#);
+    let spherical = process(SPHERICAL);
+    let refusal = |json: &str| {
+        let store = VarStore::new(Device::Cpu);
+        match model(json, &store, &spec, spherical.as_ref()).err().unwrap() {
+            Error::Config { pointer, .. } => pointer,
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(refusal(r#"{"type": "mlp", "inputs": []}"#), "/inputs");
+    assert_eq!(refusal(r#"{"type": "mlp", "inputs": ["x", "x"]}"#), "/inputs/1");
+    assert_eq!(refusal(r#"{"type": "mlp", "predicts": "logits"}"#), "/predicts");
+}
+
+/// Predicts what it is given.
+struct Constant(Tensor);
+
+impl ScoreModel for Constant {
+    fn predicts(&self) -> PredictionKind {
+        PredictionKind::Noise
+    }
+
+    fn predict(&self, _: &State, _: &Tensor, _: bool) -> Result<Prediction> {
+        Ok(Prediction::one(PredictionKind::Noise, Xi::from(self.0.shallow_clone())))
+    }
+}
+
+#[test]
+fn padded_points_do_not_count() {
+    let process = process(TRANSLATIONS);
+    let objective = objective(r#"{"type": "denoising"}"#);
+    let options = (Kind::Double, Device::Cpu);
+    let spec = StateSpec::new(FieldSpec::new(&[3, 2], Moves::Point).indexed(1));
+    let state = State::random(&spec, 4, options, &mut Streams::new(3).stream("test", 0));
+    let mask = Tensor::ones([4, 3], options);
+    let _ = mask.select(1, 2).fill_(0.0);
+    let masked = state.clone().with_context(State::MASK, Field::new(mask, Moves::Fixed).indexed(1));
+    let prediction = |padding: f64| {
+        let prediction = Tensor::zeros([4, 3, 2], options);
+        let _ = prediction.select(1, 2).fill_(padding);
+        Constant(prediction)
+    };
+    let value = |state: &State, padding: f64| {
+        loss(objective.as_ref(), &prediction(padding), process.as_ref(), state, 0).double_value(&[])
+    };
+    assert!((value(&masked, 0.0) - value(&masked, 100.0)).abs() < 1e-9);
+    assert!((value(&state, 0.0) - value(&state, 100.0)).abs() > 1e3);
+}
+
+/// Not a check: prints what the parts of a training step cost. Run with `--ignored --nocapture`.
+#[test]
+#[ignore = "prints times"]
+fn times_of_the_parts_of_a_step() {
+    tch::set_num_threads(1);
+    let (spec, dataset) = data(r#"{"type": "gaussian-mixture-2d"}"#);
+    let process = process(POLAR);
+    let objective = objective(r#"{"type": "denoising"}"#);
+    let streams = Streams::new(1);
+    let time = |name: &str, f: &mut dyn FnMut(u64)| {
+        // The fastest of many short stretches: other programs disturb the rest.
+        let stretch = (0..60).map(|k| {
+            let start = std::time::Instant::now();
+            (100 * k..100 * (k + 1)).for_each(&mut *f);
+            start.elapsed().as_secs_f64() / 100.0
+        });
+        println!("{name}: {:.1} us", stretch.fold(f64::INFINITY, f64::min) * 1e6);
+    };
+    time("batch", &mut |step| drop(dataset.batch(Split::Train, step, 127, &streams).unwrap()));
+    let batch = dataset.batch(Split::Train, 0, 127, &streams).unwrap();
+    let times =
+        |step| process.time().sample(127, true, batch.options(), &mut streams.stream("a", step));
+    time("times", &mut |step| drop(times(step)));
+    let t = times(0);
+    time("perturb", &mut |step| {
+        drop(process.perturb(&batch, &t, &mut streams.stream("b", step)).unwrap());
+    });
+    for (inputs, predicts) in [
+        (r#"["x", "time"]"#, "noise"),
+        (r#"["log-r-unit", "time"]"#, "field-sum"),
+        (r#"["log-r-unit", "time"]"#, "field"),
+    ] {
+        let store = VarStore::new(Device::Cpu);
+        let json = format!(r#"{{"type": "mlp", "inputs": {inputs}, "predicts": "{predicts}"}}"#);
+        let model = model(&json, &store, &spec, process.as_ref()).unwrap();
+        let noisy = process.perturb(&batch, &t, &mut streams.stream("b", 0)).unwrap().noisy;
+        time(&format!("{json}\n  predict"), &mut |_| {
+            drop(model.predict(&noisy, &t, true).unwrap())
+        });
+        let run = |backward: bool, step| {
+            let loss = loss(objective.as_ref(), model.as_ref(), process.as_ref(), &batch, step);
+            if backward {
+                loss.backward();
+            }
+        };
+        time("  loss", &mut |step| run(false, step));
+        time("  loss and backward", &mut |step| run(true, step));
+    }
+}
