@@ -14,8 +14,10 @@ use tch::{Device, Kind, Tensor};
 pub struct TimeDomain {
     /// Smallest time that is trained.
     pub start: f64,
-    /// Largest time: the prior.
+    /// Largest time that is trained.
     pub end: f64,
+    /// The time of the prior, at which samplers start: `end`, or a little before it.
+    pub prior: f64,
     /// Times are the integers `start ..= end`.
     pub discrete: bool,
     /// The model sees `label_scale * t`.
@@ -46,13 +48,13 @@ impl Step {
 impl TimeDomain {
     /// Continuous time on `[start, end]`; the model sees `t / end`.
     pub fn continuous(start: f64, end: f64) -> Self {
-        Self { start, end, discrete: false, label_scale: 1.0 / end }
+        Self { start, end, prior: end, discrete: false, label_scale: 1.0 / end }
     }
 
     /// The integers `1 ..= steps`; the model sees `t / steps`.
     pub fn steps(steps: i64) -> Self {
         let end = steps as f64;
-        Self { start: 1.0, end, discrete: true, label_scale: 1.0 / end }
+        Self { start: 1.0, end, prior: end, discrete: true, label_scale: 1.0 / end }
     }
 
     /// Times for a training batch, shape `[B]`: uniform, or stratified (one in each of `B` equal
@@ -79,7 +81,12 @@ impl TimeDomain {
         t * self.label_scale
     }
 
-    /// `steps` steps from `end` down to zero noise, equally spaced (integers for discrete time, as
+    /// All steps of a discrete process from the prior down; `None` in continuous time.
+    pub fn all_steps(&self) -> Option<usize> {
+        self.discrete.then_some((self.prior - self.start) as usize + 1)
+    }
+
+    /// `steps` steps from the prior down to zero noise, equally spaced (integers for discrete time, as
     /// evenly as they go). The last one ends at 0 for discrete time and at `start` otherwise.
     ///
     /// # Errors
@@ -89,15 +96,16 @@ impl TimeDomain {
             return Err(Error::config("", "the number of steps must be at least 1"));
         }
         let floor = if self.discrete { self.start - 1.0 } else { self.start };
-        let span = self.end - floor;
+        let span = self.prior - floor;
         if self.discrete && steps as f64 > span {
             return Err(Error::config(
                 "",
-                format!("{steps} sampling steps, but the process has only {span} (its `steps`)"),
-            ));
+                format!("{steps} sampling steps, but the process has only {span} to take"),
+            )
+            .with_help("leave `steps` out to take them all, or raise the `steps` of the process"));
         }
         let time = |k: usize| {
-            let t = self.end - span * k as f64 / steps as f64;
+            let t = self.prior - span * k as f64 / steps as f64;
             if self.discrete { t.round() } else { t }
         };
         Ok((0..steps).map(|k| Step { from: time(k), to: time(k + 1) }).collect())

@@ -49,7 +49,8 @@ impl Drop for Scratch {
 
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository");
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository");
     root.join(path)
 }
 
@@ -176,7 +177,8 @@ pub fn metrics(run: &Path) -> Value {
 
 /// The one event file of a run.
 pub fn event_file(run: &Path) -> PathBuf {
-    let entries = std::fs::read_dir(run.join("tensorboard")).expect("there is a tensorboard folder");
+    let entries =
+        std::fs::read_dir(run.join("tensorboard")).expect("there is a tensorboard folder");
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     assert_eq!(files.len(), 1, "one event file: {files:?}");
     files.remove(0)

@@ -1,5 +1,7 @@
 //! Runs on a disk that fills up.
 
+#![allow(clippy::unwrap_used)]
+
 use isotropy_tests::end_to_end::{Ended, Scratch, command, tiny};
 use runner::checkpoint::latest_valid;
 
@@ -36,12 +38,18 @@ fn a_full_disk_says_so_and_loses_no_checkpoint() {
             output.into()
         }
         other => {
-            println!("SKIPPED: no small file system can be mounted here, so a full disk was not tried ({other:?})");
+            println!(
+                "SKIPPED: no small file system can be mounted here, so a full disk was not tried ({other:?})"
+            );
             return;
         }
     };
     let ended = ended.with_code(1);
-    assert!(ended.stderr.contains("disk is full") || ended.stderr.contains("No space left"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("disk is full") || ended.stderr.contains("No space left"),
+        "{}",
+        ended.stderr
+    );
     earlier_checkpoints_load(&scratch.join("copy"));
 }
 
@@ -58,6 +66,10 @@ fn a_file_that_may_not_grow_says_so_and_loses_no_checkpoint() {
         .expect("there is a shell")
         .into();
     let ended = ended.with_code(1);
-    assert!(ended.stderr.contains("too large") && ended.stderr.contains("tfevents"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("too large") && ended.stderr.contains("tfevents"),
+        "{}",
+        ended.stderr
+    );
     earlier_checkpoints_load(&scratch.join("run/checkpoints"));
 }

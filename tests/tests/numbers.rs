@@ -1,5 +1,7 @@
 //! Runs whose numbers go wrong.
 
+#![allow(clippy::unwrap_used)]
+
 use isotropy_tests::end_to_end::{Scratch, checkpoints, event_file, run_tiny};
 use runner::checkpoint::latest_valid;
 use runner::tensorboard::read_events;
@@ -15,9 +17,17 @@ fn a_loss_that_is_not_finite_ends_with_code_4_and_keeps_the_checkpoints_before_i
     let set = ["--set", jump, "--set", "train.checkpoint.every=5", "--set", "train.log_every=100"];
     let ended = run_tiny(RUNNER, &scratch, "run", &set).with_code(4);
     assert!(ended.stderr.contains("not finite"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("at step 105") || ended.stderr.contains("after step 10"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("at step 105") || ended.stderr.contains("after step 10"),
+        "{}",
+        ended.stderr
+    );
     // One of the tensors of the network is named.
-    assert!(ended.stderr.contains("0.weight") || ended.stderr.contains("0.bias"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("0.weight") || ended.stderr.contains("0.bias"),
+        "{}",
+        ended.stderr
+    );
     let run = scratch.join("run");
     let kept = checkpoints(&run);
     assert!(kept.last().is_some_and(|step| (100..105).contains(step)), "{kept:?}");
@@ -35,7 +45,11 @@ fn a_learning_rate_that_is_far_too_large_ends_with_code_4_and_leaves_no_broken_c
     let scratch = Scratch::new("explosion");
     let set = ["--set", "train.optimizer.learning_rate=1e30"];
     let ended = run_tiny(RUNNER, &scratch, "run", &set).with_code(4);
-    assert!(ended.stderr.contains("at step") || ended.stderr.contains("after step"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("at step") || ended.stderr.contains("after step"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(checkpoints(&scratch.join("run")), Vec::<u64>::new());
     assert!(!scratch.join("run/metrics.json").exists());
 }

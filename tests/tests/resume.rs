@@ -1,5 +1,7 @@
 //! Runs that are killed, interrupted or damaged, and go on.
 
+#![allow(clippy::unwrap_used)]
+
 use isotropy_tests::end_to_end::{
     Outcome, Scratch, checkpoint, checkpoints, finish, run_tiny, send, start, wait_until,
 };
@@ -86,7 +88,8 @@ fn a_signal_ends_with_a_checkpoint_of_the_very_step_and_code_75() {
         assert!(errors.contains(name) && errors.contains("--resume"), "{errors}");
         let steps = checkpoints(&run);
         assert!(steps.len() == 1 && (1..500).contains(&steps[0]), "{name}: {steps:?}");
-        run_tiny(RUNNER, &scratch, name, &[&NO_CHECKPOINTS[..], &["--resume"]].concat()).with_code(0);
+        run_tiny(RUNNER, &scratch, name, &[&NO_CHECKPOINTS[..], &["--resume"]].concat())
+            .with_code(0);
         Outcome::read(&run).assert_same(&whole);
     }
 }
@@ -158,11 +161,16 @@ fn an_existing_folder_is_refused_and_left_untouched() {
     run_tiny(RUNNER, &scratch, "run", &short).with_code(0);
     let before = listing(&scratch.join("run"));
     let again = run_tiny(RUNNER, &scratch, "run", &short).with_code(2);
-    assert!(again.stderr.contains("already exists") && again.stderr.contains("--resume"), "{}", again.stderr);
+    assert!(
+        again.stderr.contains("already exists") && again.stderr.contains("--resume"),
+        "{}",
+        again.stderr
+    );
     let other = ["--resume", "--set", "train.steps=30", "--set", "train.batch=16"];
     let other = run_tiny(RUNNER, &scratch, "run", &other).with_code(2);
     assert!(other.stderr.contains("/train/batch is 32 there and 16 here"), "{}", other.stderr);
-    let done = run_tiny(RUNNER, &scratch, "run", &[&short[..], &["--resume"]].concat()).with_code(0);
+    let done =
+        run_tiny(RUNNER, &scratch, "run", &[&short[..], &["--resume"]].concat()).with_code(0);
     assert!(done.stdout.contains("is finished"), "{}", done.stdout);
     assert_eq!(before, listing(&scratch.join("run")));
     // A folder that is no run folder stays what it is, too.

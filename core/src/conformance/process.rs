@@ -259,7 +259,7 @@ impl Subject<'_> {
         let shift = (sum(&residual) / number).abs() / added;
         let spread = (squares(&residual) / squares(&reference) - 1.0).abs();
         // The mean is tried against the size of the coordinates, too: a wrong drift shows there.
-        let slope = residual.zip(&tau_0, |r, tau| dot(r, tau));
+        let slope = residual.zip(&tau_0, dot);
         let along = slope.0.iter().map(|a| a.double_value(&[])).sum::<f64>().abs();
         let size = squares(&tau_0).max(1e-12);
         let slope_error = along / size;
@@ -406,7 +406,8 @@ impl Subject<'_> {
 
     fn symmetric(&self, symmetry: &dyn Representation) -> Result<Found> {
         let mut stream = self.streams.stream("check process", 1);
-        let Some(bare) = self.process.drive().sample_state(8, cpu(Kind::Double), &mut stream) else {
+        let Some(bare) = self.process.drive().sample_state(8, cpu(Kind::Double), &mut stream)
+        else {
             return Ok(Found::Skip("the drive names no states to test on".into()));
         };
         // The question is asked about the shapes of a dataset, before any lift.

@@ -75,7 +75,8 @@ pub fn check_sampler(sampler: &dyn Sampler, streams: &Streams) -> Vec<CheckResul
         }
     });
     table.check("a whole run moves with its start and its noise", || {
-        let symmetry: Result<Box<dyn RepresentationConfig>> = named(r#"{"type": "rotation", "dimension": 2}"#);
+        let symmetry: Result<Box<dyn RepresentationConfig>> =
+            named(r#"{"type": "rotation", "dimension": 2}"#);
         match (SamplerSubject::from_catalogue(0.0, LAW.1, 16), symmetry) {
             (Ok(subject), Ok(symmetry)) => {
                 equivariance(sampler, &subject, symmetry.build()?.as_ref(), streams)

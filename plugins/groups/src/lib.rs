@@ -6,4 +6,6 @@
 pub mod group;
 pub mod representation;
 
-isotropy_core::plugin!("Groups and how they act: rotations, dilations, translations, finite groups");
+isotropy_core::plugin!(
+    "Groups and how they act: rotations, dilations, translations, finite groups"
+);

@@ -1,6 +1,8 @@
 //! The conformance suite bites: groups, actions and drives with one deliberate mistake each fail the
 //! check that is named for it.
 
+#![allow(clippy::unwrap_used)]
+
 use isotropy_core::conformance::group::check_group;
 use isotropy_core::conformance::representation::check_representation;
 use isotropy_core::conformance::{CheckResult, Status};
@@ -15,10 +17,7 @@ use tch::{Device, Kind, Tensor};
 fn assert_fails(results: &[CheckResult], check: &str) {
     let named: Vec<&CheckResult> = results.iter().filter(|r| r.check.starts_with(check)).collect();
     assert!(!named.is_empty(), "there is no check '{check}'");
-    assert!(
-        named.iter().any(|r| r.status == Status::Fail),
-        "'{check}' does not bite: {named:#?}"
-    );
+    assert!(named.iter().any(|r| r.status == Status::Fail), "'{check}' does not bite: {named:#?}");
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,11 +78,7 @@ impl Group for WrongGroup {
     }
     fn violation(&self, a: &Element) -> Tensor {
         let violation = So3.violation(a);
-        if self.is(GroupMistake::ViolationAlwaysZero) {
-            violation.zeros_like()
-        } else {
-            violation
-        }
+        if self.is(GroupMistake::ViolationAlwaysZero) { violation.zeros_like() } else { violation }
     }
     fn lie(&self) -> Option<&dyn LieGroup> {
         Some(self)
@@ -304,9 +299,7 @@ impl<D: Drive> Drive for WrongDrive<D> {
     fn flow(&self, state: &State, xi: &Xi) -> State {
         match self.1 {
             DriveMistake::FlowByEuler => state.with_value(state.x() + self.0.push(state, xi)),
-            DriveMistake::LiftNotFollowed => {
-                state.with_value(self.0.flow(state, xi).value.tensor)
-            }
+            DriveMistake::LiftNotFollowed => state.with_value(self.0.flow(state, xi).value.tensor),
             _ => self.0.flow(state, xi),
         }
     }

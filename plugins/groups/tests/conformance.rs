@@ -1,5 +1,7 @@
 //! Every registered group and representation passes the conformance suite.
 
+#![allow(clippy::unwrap_used)]
+
 use isotropy_core::conformance::group::check_group;
 use isotropy_core::conformance::representation::check_representation;
 use isotropy_core::conformance::{CheckResult, Status};
@@ -30,7 +32,8 @@ fn every_group_satisfies_the_suite() {
 #[test]
 fn every_representation_satisfies_the_suite() {
     for component in registry::catalogue().unwrap().iter().filter(|c| c.kind == "representation") {
-        let config: Box<dyn RepresentationConfig> = serde_json::from_str(component.example).unwrap();
+        let config: Box<dyn RepresentationConfig> =
+            serde_json::from_str(component.example).unwrap();
         check_all(config.as_ref());
     }
     let further = [

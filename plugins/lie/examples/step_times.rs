@@ -2,7 +2,7 @@
 //! thread. `cargo run --release -p isotropy-lie --example step_times`
 
 use isotropy_core::{
-    Field, FreshNoise, Moves, Noise, PredictionKind, Prediction, ProcessConfig,
+    Field, FreshNoise, Moves, Noise, Prediction, PredictionKind, ProcessConfig,
     RepresentationConfig, State, Step, Streams,
 };
 use isotropy_groups as _;
@@ -44,6 +44,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut stream = streams.stream("perturb", step);
         let t = process.time().sample(127, false, options, &mut stream);
         process.perturb(&batch, &t, &mut stream).expect("polar coordinates");
+    });
+    let a = points(127);
+    time("add", || {
+        let _ = a.x() + a.x();
+    });
+    time("stream normal", || {
+        step += 1;
+        let _ = streams.stream("p", step).normal(&[127, 2], options);
+    });
+    time("seed", || {
+        tch::manual_seed(3);
+    });
+    time("randn", || {
+        let _ = tch::Tensor::randn([127, 2], options);
+    });
+    time("tau", || {
+        process.fields().coordinates().unwrap().unwrapped(&a);
+    });
+    let tau = process.fields().coordinates().unwrap().unwrapped(&a);
+    time("point", || {
+        process.fields().coordinates().unwrap().point(&a, &tau);
+    });
+    time("sample t", || {
+        step += 1;
+        process.time().sample(127, false, options, &mut streams.stream("p", step));
     });
     let start = points(1000);
     let mut noise = FreshNoise::new(&streams, "noise");

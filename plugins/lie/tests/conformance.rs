@@ -46,8 +46,7 @@ const VP: &str = r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}
 const VP_CONTINUOUS: &str = r#"{"type": "vp", "schedule": {"type": "linear-beta"}, "steps": null}"#;
 const VE: &str =
     r#"{"type": "ve", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 3.0}}"#;
-const VE_TEMPLATE: &str =
-    r#"{"type": "ve", "schedule": {"type": "ve-linear", "sigma_max": 1.5}, "steps": 50, "prior": "template"}"#;
+const VE_TEMPLATE: &str = r#"{"type": "ve", "schedule": {"type": "ve-linear", "sigma_max": 1.5}, "steps": 50, "prior": "template"}"#;
 
 #[test]
 fn processes_conform_on_every_drive() {

@@ -29,15 +29,15 @@ fn run(on: &str, sampler: Value) -> Tensor {
     let config: Box<dyn SamplerConfig> = serde_json::from_value(sampler).unwrap();
     let mut noise = FreshNoise::new(&Streams::new(0), "noise");
     let sampler = config.build().unwrap();
-    let sampled =
-        sampler.run(process.as_ref(), model.as_ref(), start, &mut noise, &mut |_, _, _| {}).unwrap();
+    let sampled = sampler
+        .run(process.as_ref(), model.as_ref(), start, &mut noise, &mut |_, _, _| {})
+        .unwrap();
     sampled.state.x().shallow_clone()
 }
 
 fn order(on: &str, method: &str) -> f64 {
-    let solve = |steps: u32| {
-        run(on, json!({"type": "probability-flow", "method": method, "steps": steps}))
-    };
+    let solve =
+        |steps: u32| run(on, json!({"type": "probability-flow", "method": method, "steps": steps}));
     let exact = run(on, json!({"type": "probability-flow", "method": "heun", "steps": 1000}));
     let error = |steps| (solve(steps) - &exact).abs().max().double_value(&[]);
     (error(40) / error(80)).log2()

@@ -5,7 +5,8 @@
 use crate::{idx, source};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State,
-    StateSpec, Streams, data_source, dataset::shuffled_rows,
+    StateSpec, Streams, data_source,
+    dataset::shuffled_rows,
     schemars::{self, JsonSchema},
 };
 use isotropy_groups::representation::image_rotation::{ANGLE, ORIGINAL, rotate};
@@ -148,7 +149,10 @@ impl Part {
     }
 
     fn select(&self, rows: &Tensor) -> Self {
-        Self { images: self.images.index_select(0, rows), labels: self.labels.index_select(0, rows) }
+        Self {
+            images: self.images.index_select(0, rows),
+            labels: self.labels.index_select(0, rows),
+        }
     }
 
     fn narrow(&self, start: i64, length: i64) -> Self {
@@ -177,7 +181,11 @@ impl RotatedDigits {
     /// # Errors
     /// A data error that names the file: missing, truncated, of another kind, images and labels of
     /// different number, or too few images for the configured splits.
-    pub fn read(config: &RotatedDigitsConfig, folder: &Path, context: &LoadContext) -> Result<Self> {
+    pub fn read(
+        config: &RotatedDigitsConfig,
+        folder: &Path,
+        context: &LoadContext,
+    ) -> Result<Self> {
         let mut digests = Vec::new();
         let mut pair = |images: &source::MnistFile, labels: &source::MnistFile| {
             read_pair(folder, images, labels, context.device, &mut digests)
@@ -355,7 +363,8 @@ mod tests {
 
     /// Image `k` is a bar of brightness `k + 1`, label `k % 10`.
     fn small_set(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("isotropy-digits-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("isotropy-digits-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         for (count, images, labels) in [
             (TRAIN, source::TRAIN_IMAGES, source::TRAIN_LABELS),
@@ -424,16 +433,15 @@ mod tests {
 
     #[test]
     fn small_test_angles_are_treated_as_the_configuration_says() {
-        let angles = |json: &str| {
-            config(json).test_angles(4000, &Streams::new(1)).rad2deg()
-        };
+        let angles = |json: &str| config(json).test_angles(4000, &Streams::new(1)).rad2deg();
         let drawn = angles(r#"{"small_angles": "keep"}"#);
         let enlarged = angles("{}");
         let published = angles(r#"{"small_angles": "published-lose-sign"}"#);
         assert!((drawn.std(true).double_value(&[]) - 90.0).abs() < 4.0);
         let same_sign = (&drawn * &enlarged).ge(0.0).all();
         assert!(bool::try_from(same_sign).unwrap());
-        let at = |a: &Tensor, value: f64| (a - value).abs().lt(1e-9).sum(Kind::Int64).int64_value(&[]);
+        let at =
+            |a: &Tensor, value: f64| (a - value).abs().lt(1e-9).sum(Kind::Int64).int64_value(&[]);
         // P(|N(0, 90^2)| < 22.5) = .197.
         let small = at(&published, 22.5);
         assert!((700..880).contains(&small), "{small}");
@@ -475,7 +483,13 @@ mod tests {
         let images = source::TRAIN_IMAGES.name;
         let labels = source::TEST_LABELS.name;
         assert!(damage("cut", images, &|b| b[..b.len() - 1].to_vec()).contains("bytes of data"));
-        assert!(damage("magic", images, &|mut b| { b[0] = 9; b }).contains("magic"));
+        assert!(
+            damage("magic", images, &|mut b| {
+                b[0] = 9;
+                b
+            })
+            .contains("magic")
+        );
         assert!(damage("swap", images, &|_| idx_file(&[3], &[1, 2, 3])).contains("holds labels"));
         assert!(damage("count", labels, &|_| idx_file(&[3], &[1, 2, 3])).contains("3 labels"));
         assert!(damage("size", images, &|_| idx_file(&[1, 2, 2], &[0; 4])).contains("2x2"));
@@ -485,7 +499,10 @@ mod tests {
     #[test]
     fn too_few_images_are_configuration_errors() {
         let folder = small_set("few");
-        assert_eq!(read(&folder, r#"{"validation": 40, "test_per_digit": 3}"#).unwrap_err().exit_code(), 2);
+        assert_eq!(
+            read(&folder, r#"{"validation": 40, "test_per_digit": 3}"#).unwrap_err().exit_code(),
+            2
+        );
         let error = read(&folder, r#"{"validation": 10, "test_per_digit": 6}"#).unwrap_err();
         assert!(error.to_string().contains("only 5 images of the digit 0"), "{error}");
     }

@@ -99,7 +99,9 @@ fn header<const N: usize>(path: &Path, bytes: &[u8], magic: u32) -> Result<[usiz
         found => {
             return Err(damaged(
                 path,
-                format!("its magic number is {found:#010x} instead of {magic:#010x}: no IDX file of bytes"),
+                format!(
+                    "its magic number is {found:#010x} instead of {magic:#010x}: no IDX file of bytes"
+                ),
             ));
         }
     }
@@ -125,7 +127,10 @@ fn body(path: &Path, bytes: &[u8], sizes: &[usize]) -> Result<Vec<u8>> {
 }
 
 fn damaged(path: &Path, what: String) -> Error {
-    Error::data(format!("{}: {what}", path.display()), "bring it anew with: runner data fetch mnist")
+    Error::data(
+        format!("{}: {what}", path.display()),
+        "bring it anew with: runner data fetch mnist",
+    )
 }
 
 #[cfg(test)]

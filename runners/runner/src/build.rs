@@ -127,7 +127,9 @@ fn build_objective(
     let Some(config) = &experiment.objective else {
         if experiment.train.steps > 0 {
             return Err(Error::config("", "there are training steps, but no `objective`")
-                .with_help("add \"objective\": {\"type\": \"denoising\"}, or set train.steps to 0"));
+                .with_help(
+                    "add \"objective\": {\"type\": \"denoising\"}, or set train.steps to 0",
+                ));
         }
         return Ok(None);
     };

@@ -177,8 +177,7 @@ fn symmetries_of(
     streams: &Streams,
 ) -> Vec<(&'static str, Arc<dyn Representation>)> {
     let options = (Kind::Double, Device::Cpu);
-    let Some(state) =
-        representation.sample_state(2, options, &mut streams.stream("symmetries", 0))
+    let Some(state) = representation.sample_state(2, options, &mut streams.stream("symmetries", 0))
     else {
         return Vec::new();
     };
@@ -198,8 +197,7 @@ fn check_model(
     let mut reason = Error::Other("no dataset is linked".into());
     for (dataset, spec) in specs(catalogue) {
         for process in processes_on(&spec, catalogue) {
-            let context =
-                ModelContext { spec: &spec, process: process.as_deref(), symmetry: None };
+            let context = ModelContext { spec: &spec, process: process.as_deref(), symmetry: None };
             let store = tch::nn::VarStore::new(Device::Cpu);
             match guard("model", || config.build(&store.root(), &context)) {
                 Ok(_) => {
@@ -361,7 +359,11 @@ pub fn check_experiment(experiment: &Experiment, streams: &Streams) -> Result<Ve
         let drive = process.drive();
         let results = representation::check_representation(drive.as_ref(), streams);
         add("representation", type_name(&experiment.drive), results);
-        add("process", type_name(&experiment.process), process::check_process(process.as_ref(), streams));
+        add(
+            "process",
+            type_name(&experiment.process),
+            process::check_process(process.as_ref(), streams),
+        );
         if let Some(symmetry) = &built.symmetry {
             let name = type_name(&experiment.symmetry);
             let mut results = representation::check_representation(symmetry.as_ref(), streams);

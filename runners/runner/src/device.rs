@@ -50,7 +50,10 @@ pub fn resolve(name: &str) -> Result<Device> {
             let index: i64 = match name.strip_prefix("cuda:") {
                 None => 0,
                 Some(index) => index.parse().map_err(|_| {
-                    Error::config("/device", format!("'{name}' is not a device: auto, cpu, cuda, cuda:N"))
+                    Error::config(
+                        "/device",
+                        format!("'{name}' is not a device: auto, cpu, cuda, cuda:N"),
+                    )
                 })?,
             };
             let state = cuda();

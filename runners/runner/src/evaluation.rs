@@ -86,9 +86,10 @@ pub fn evaluate(
     folder: &RunFolder,
 ) -> Result<Report> {
     let _no_grad = tch::no_grad_guard();
-    let count = experiment.evaluate.reference.unwrap_or_else(|| {
-        data.len(Split::Test).map_or(ENDLESS_REFERENCE, |len| len as i64)
-    });
+    let count = experiment
+        .evaluate
+        .reference
+        .unwrap_or_else(|| data.len(Split::Test).map_or(ENDLESS_REFERENCE, |len| len as i64));
     let reference = dataset::first(data, Split::Test, count, &load.streams)?;
     let (state, start): (&State, &State) =
         samples.map_or((&reference, &reference), |s| (&s.state, &s.start));

@@ -185,7 +185,8 @@ pub fn save_samples(samples: &Samples, path: &Path) -> Result<()> {
     named.push(("value".into(), samples.state.x().to_device(tch::Device::Cpu)));
     named.push(("start".into(), samples.start.x().to_device(tch::Device::Cpu)));
     let fields = samples.state.lift.iter().map(|f| ("lift", f));
-    for (part, (name, field)) in fields.chain(samples.state.context.iter().map(|f| ("context", f))) {
+    for (part, (name, field)) in fields.chain(samples.state.context.iter().map(|f| ("context", f)))
+    {
         named.push((format!("{part}_{name}"), field.tensor.to_device(tch::Device::Cpu)));
     }
     let temporary = path.with_extension("tmp.npz");

@@ -58,9 +58,12 @@ fn dispatch(cli: Cli) -> Result<(), Refusal> {
         None => match &cli.run.config {
             Some(config) => commands::run::run(config, &cli.run)?,
             None => {
-                return Err(Error::config("", "nothing to do: name an experiment with --config FILE")
-                    .with_help("runner --help shows examples")
-                    .into());
+                return Err(Error::config(
+                    "",
+                    "nothing to do: name an experiment with --config FILE",
+                )
+                .with_help("runner --help shows examples")
+                .into());
             }
         },
         Some(Command::Validate { files, sets }) => commands::validate::validate(&files, &sets)?,

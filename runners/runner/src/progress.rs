@@ -1,7 +1,8 @@
 //! Progress: a bar on a terminal, one plain line every few seconds in a pipe.
 
 use crate::output::note;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -23,10 +24,8 @@ impl Progress {
     pub fn new(task: &str, total: u64, done: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = terminal.then(|| {
-            let bar = ProgressBar::with_draw_target(
-                Some(total),
-                ProgressDrawTarget::stderr_with_hz(10),
-            );
+            let bar =
+                ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
             let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             let colour = if plain { "" } else { ".cyan" };
             let template = format!(
@@ -34,6 +33,10 @@ impl Progress {
             );
             let style = ProgressStyle::with_template(&template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = style.with_key("per_sec", |state: &ProgressState, out: &mut dyn Write| {
+                // A style has nowhere to report an error to.
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            });
             bar.set_style(style.progress_chars("=> "));
             bar.set_prefix(task.to_string());
             bar.set_position(done);

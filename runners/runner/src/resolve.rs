@@ -47,7 +47,7 @@ pub struct Resolved {
 /// All mistakes of the file at once.
 pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
     let catalogue = Catalogue::new()?;
-    let schema = marked_schema(|generator| Experiment::json_schema(generator));
+    let schema = marked_schema(Experiment::json_schema);
     let loaded = config::load(path, sets, &schema, &catalogue)?;
     let experiment = parse(loaded.value.clone())?;
     let folder = match path.parent() {

@@ -32,9 +32,10 @@ pub fn sample(
     streams: &Streams,
     stop: &StopFlag,
 ) -> Result<Samples> {
-    let sampler = built.sampler.as_deref().ok_or_else(|| {
-        Error::config("/sampler", "nothing can be sampled without a `sampler`")
-    })?;
+    let sampler = built
+        .sampler
+        .as_deref()
+        .ok_or_else(|| Error::config("/sampler", "nothing can be sampled without a `sampler`"))?;
     let process = built.process.as_deref().expect("a sampler is only built beside a process");
     if options.start == Start::Input
         && let Some(len) = dataset.len(Split::Test)
@@ -80,16 +81,16 @@ pub fn sample(
         stop.check()?;
     }
     progress.finish(&format!("{evaluations} evaluations a sample"));
-    Ok(Samples { state: State::cat(&states)?, start: State::cat(&starts)?, trajectory, evaluations })
+    Ok(Samples {
+        state: State::cat(&states)?,
+        start: State::cat(&starts)?,
+        trajectory,
+        evaluations,
+    })
 }
 
 /// A template of `size` points: the test split from the start as often as it takes.
-fn at_least(
-    dataset: &dyn Dataset,
-    points: State,
-    size: i64,
-    streams: &Streams,
-) -> Result<State> {
+fn at_least(dataset: &dyn Dataset, points: State, size: i64, streams: &Streams) -> Result<State> {
     let points = if points.batch_size() == 0 {
         dataset.batch(Split::Test, 0, size, streams)?
     } else {

@@ -60,7 +60,11 @@ pub fn cache_folder() -> PathBuf {
     let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let home = || variable("HOME").unwrap_or_else(|| PathBuf::from("."));
     let per_user = || {
-        if cfg!(target_os = "macos") { home().join("Library/Caches") } else { home().join(".cache") }
+        if cfg!(target_os = "macos") {
+            home().join("Library/Caches")
+        } else {
+            home().join(".cache")
+        }
     };
     variable("ISOTROPY_CACHE")
         .unwrap_or_else(|| variable("XDG_CACHE_HOME").unwrap_or_else(per_user).join("isotropy"))

@@ -38,7 +38,12 @@ impl Group for Boosts {
     fn inverse(&self, a: &Element) -> Element {
         (-a.single()).into()
     }
-    fn sample(&self, xi_shape: &[Vec<i64>], options: (Kind, Device), stream: &mut Stream) -> Element {
+    fn sample(
+        &self,
+        xi_shape: &[Vec<i64>],
+        options: (Kind, Device),
+        stream: &mut Stream,
+    ) -> Element {
         stream.normal(&xi_shape[0], options).into()
     }
     fn law(&self) -> &'static str {
@@ -152,7 +157,13 @@ impl Drive for Wedge {
     fn coordinates(&self) -> Option<&dyn FlowCoordinates> {
         Some(self)
     }
-    fn transport(&self, symmetry: &dyn Representation, _: &Element, _: &State, xi: &Xi) -> Result<Xi> {
+    fn transport(
+        &self,
+        symmetry: &dyn Representation,
+        _: &Element,
+        _: &State,
+        xi: &Xi,
+    ) -> Result<Xi> {
         if symmetry.group().name() == self.group().name() {
             return Ok(xi.clone());
         }
@@ -262,7 +273,13 @@ impl DatasetConfig for RingConfig {
         Ok(Box::new(Ring { train: draw("ring"), test: draw("ring test") }))
     }
 }
-register!("dataset", "rapidity-ring", RingConfig, "a ring in the wedge", r#"{"type": "rapidity-ring", "points": 100}"#);
+register!(
+    "dataset",
+    "rapidity-ring",
+    RingConfig,
+    "a ring in the wedge",
+    r#"{"type": "rapidity-ring", "points": 100}"#
+);
 
 isotropy_core::plugin!("boosts of the plane, as an example");
 

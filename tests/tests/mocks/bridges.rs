@@ -24,7 +24,14 @@ impl Bridge {
     fn new() -> Self {
         let drive = Arc::new(Translations { remove_mean: false });
         // The score of a bridge is singular at both ends.
-        Self { drive, time: TimeDomain { end: 1.0 - 1e-3, ..TimeDomain::continuous(1e-3, 1.0) } }
+        Self {
+            drive,
+            time: TimeDomain {
+                end: 1.0 - 1e-3,
+                prior: 1.0 - 1e-3,
+                ..TimeDomain::continuous(1e-3, 1.0)
+            },
+        }
     }
     /// Centred coordinates `x_t - shift x_T`.
     fn centred(&self, state: &State, t: f64) -> Result<Xi> {

@@ -79,7 +79,7 @@ impl Spherical {
         let mut x = Vec::new();
         for k in 1..self.n {
             x.push(&left * Self::at(tau, k).cos());
-            left = left * Self::at(tau, k).sin();
+            left *= Self::at(tau, k).sin();
         }
         x.push(left);
         Tensor::cat(&x, -1)
@@ -226,10 +226,10 @@ impl FlowCoordinates for Spherical {
         // The frame of angle k turns with the sign of sin phi_1 .. sin phi_k; the last one does not.
         let one = Self::at(tau.single(), 0).ones_like();
         let mut eps = vec![one.shallow_clone()];
-        let mut sign = one.shallow_clone();
+        let mut sign = one.copy();
         for k in 1..self.n - 1 {
-            sign = sign * Self::at(tau.single(), k).sin().sign();
-            eps.push(sign.shallow_clone());
+            sign *= Self::at(tau.single(), k).sin().sign();
+            eps.push(sign.copy()); // the product above works in place
         }
         eps.push(one);
         (self.n > 2).then(|| Tensor::cat(&eps, -1).into())

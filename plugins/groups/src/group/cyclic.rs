@@ -19,7 +19,7 @@ pub struct Cyclic {
 pub(super) fn index_violation(a: &Tensor, order: i64) -> Tensor {
     let outside = (a - (order - 1)).clamp_min(0) + a.neg().clamp_min(0);
     // A fraction is no index either.
-    let fraction = if a.is_floating_point() { (a - a.round()).abs() } else { a * 0 };
+    let fraction = if a.is_floating_point() { (a - a.round()).abs() } else { a.zeros_like() };
     (outside + fraction).to_kind(Kind::Double).nan_to_num(f64::INFINITY, None, None)
 }
 

@@ -31,9 +31,9 @@ pub use dilations::{Dilations, DilationsConfig};
 pub use product::{Product, ProductConfig};
 pub use se2::{Se2, Se2Config};
 pub use se3::{Se3, Se3Config};
+pub use so_n::{SoN, SoNConfig};
 pub use so2::{So2, So2Config, wrap};
 pub use so3::{So3, So3Config};
-pub use so_n::{SoN, SoNConfig};
 pub use su2::{Su2, Su2Config};
 pub use translations::{Translations, TranslationsConfig};
 

@@ -60,7 +60,8 @@ impl Product {
 
     /// The larger of the factors' numbers; kinds differ between finite and Lie factors.
     fn largest(parts: Vec<Tensor>) -> Tensor {
-        let kind = parts.iter().find(|t| t.kind() != Kind::Double).map_or(Kind::Double, Tensor::kind);
+        let kind =
+            parts.iter().find(|t| t.kind() != Kind::Double).map_or(Kind::Double, Tensor::kind);
         parts
             .into_iter()
             .map(|t| t.to_kind(kind))
@@ -113,9 +114,8 @@ impl Group for Product {
     }
 
     fn distance(&self, a: &Element, b: &Element) -> Tensor {
-        let parts = self
-            .ranges()
-            .map(|(g, r)| g.distance(&Self::part(a, r.clone()), &Self::part(b, r)));
+        let parts =
+            self.ranges().map(|(g, r)| g.distance(&Self::part(a, r.clone()), &Self::part(b, r)));
         Self::largest(parts.collect())
     }
 

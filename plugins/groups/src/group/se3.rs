@@ -131,10 +131,4 @@ impl GroupConfig for Se3Config {
     }
 }
 
-isotropy_core::register!(
-    "group",
-    "se3",
-    Se3Config,
-    "rigid motions of space",
-    r#"{"type": "se3"}"#
-);
+isotropy_core::register!("group", "se3", Se3Config, "rigid motions of space", r#"{"type": "se3"}"#);

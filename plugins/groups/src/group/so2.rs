@@ -31,8 +31,7 @@ impl So2 {
     pub fn matrix(angle: &Tensor) -> Tensor {
         let angle = angle.squeeze_dim(-1);
         let (c, s) = (angle.cos(), angle.sin());
-        let rows =
-            [Tensor::stack(&[&c, &s.neg()], -1), Tensor::stack(&[&s, &c], -1)];
+        let rows = [Tensor::stack(&[&c, &s.neg()], -1), Tensor::stack(&[&s, &c], -1)];
         Tensor::stack(&rows, -2)
     }
 }

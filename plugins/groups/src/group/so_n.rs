@@ -35,10 +35,7 @@ impl Group for SoN {
     }
 
     fn identity(&self, xi_shape: &[Vec<i64>], options: (Kind, Device)) -> Element {
-        Tensor::eye(self.dimension, options)
-            .expand(self.shape(xi_shape), false)
-            .contiguous()
-            .into()
+        Tensor::eye(self.dimension, options).expand(self.shape(xi_shape), false).contiguous().into()
     }
 
     fn compose(&self, a: &Element, b: &Element) -> Element {

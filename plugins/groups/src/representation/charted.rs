@@ -131,7 +131,9 @@ impl<C: Chart> Representation for Charted<C> {
         }
         Err(Error::Unsupported(format!(
             "{} coordinates need points or vectors with {n} components on the last axis; the value is {:?} of shape {:?}",
-            self.chart.name(), value.moves, value.shape
+            self.chart.name(),
+            value.moves,
+            value.shape
         )))
     }
 
@@ -193,8 +195,7 @@ impl<C: Chart> Drive for Charted<C> {
         }
         let x = state.x();
         let closest = self.chart.regularity(x).min().double_value(&[]);
-        // Negated, so that NaN is refused as well.
-        if !(closest > 0.0) {
+        if closest.is_nan() || closest <= 0.0 {
             return Err(Error::Unsupported(format!(
                 "a point lies in the singular set of {} (distance {closest})",
                 self.frame()
@@ -247,7 +248,9 @@ impl<C: Chart> Drive for Charted<C> {
         }
         Err(Error::Unsupported(format!(
             "{} knows no linear transport of noise under {}: the symmetry does not shift the coordinates ({})",
-            self.frame(), symmetry.name(), self.chart.coordinate_names().join(", ")
+            self.frame(),
+            symmetry.name(),
+            self.chart.coordinate_names().join(", ")
         )))
     }
 }

@@ -77,9 +77,7 @@ impl Chart for HypersphericalChart {
 
     fn group(&self) -> Arc<dyn Group> {
         let rotations = Arc::new(SoN { dimension: self.n });
-        Arc::new(
-            Product::new(vec![rotations, Arc::new(Dilations)]).expect("there are two factors"),
-        )
+        Arc::new(Product::new(vec![rotations, Arc::new(Dilations)]).expect("there are two factors"))
     }
 
     fn matrix(&self, g: &Element) -> (Tensor, Tensor) {
@@ -121,8 +119,8 @@ impl Chart for HypersphericalChart {
         let p = self.products(x, tau);
         // sum_(j >= k) x_j c_j; entry k + 1 belongs to angle k.
         let tails = (x * c).flip([-1]).cumsum(-1, None).flip([-1]);
-        let inner = x.narrow(-1, 0, n - 2) / &p * tails.narrow(-1, 1, n - 2)
-            - p * c.narrow(-1, 0, n - 2);
+        let inner =
+            x.narrow(-1, 0, n - 2) / &p * tails.narrow(-1, 1, n - 2) - p * c.narrow(-1, 0, n - 2);
         let last = x.narrow(-1, n - 2, 1) * c.narrow(-1, n - 1, 1)
             - x.narrow(-1, n - 1, 1) * c.narrow(-1, n - 2, 1);
         Tensor::cat(&[tails.narrow(-1, 0, 1), inner, last], -1)

@@ -39,17 +39,17 @@ pub fn rotate(images: &Tensor, angles: &Tensor) -> Tensor {
     let shape = images.size();
     let (batch, rank) = (shape[0], shape.len());
     let (height, width) = (shape[rank - 2], shape[rank - 1]);
+    if batch == 0 {
+        return images.shallow_clone();
+    }
     let angles = angles.reshape([batch]);
     let (cos, sin) = (angles.cos(), angles.sin());
     let zero = cos.zeros_like();
     // Rows of the map from output to input positions, in coordinates that run from -1 to 1; their
     // unit is half a width or half a height. Rows run downwards, hence the signs.
     let aspect = height as f64 / width as f64;
-    let matrix = Tensor::stack(
-        &[&cos, &(&sin * -aspect), &zero, &(&sin / aspect), &cos, &zero],
-        1,
-    )
-    .reshape([batch, 2, 3]);
+    let matrix = Tensor::stack(&[&cos, &(&sin * -aspect), &zero, &(&sin / aspect), &cos, &zero], 1)
+        .reshape([batch, 2, 3]);
     let flat = images.reshape([batch, -1, height, width]);
     let grid = Tensor::affine_grid_generator(&matrix, flat.size(), false);
     // Mode 0 is bilinear, padding 0 is zeros.
@@ -351,11 +351,12 @@ mod tests {
             let x = blobs(kind);
             let (a, b) = (angles([0.3, 1.0, -2.0, 3.0], kind), angles([0.2, 2.5, 2.0, 3.1], kind));
             let twice = ImageRotation
-                .act(&b.shallow_clone().into(), &ImageRotation.act(&a.shallow_clone().into(), &x).unwrap())
+                .act(
+                    &b.shallow_clone().into(),
+                    &ImageRotation.act(&a.shallow_clone().into(), &x).unwrap(),
+                )
                 .unwrap();
-            let once = ImageRotation
-                .act(&So2.compose(&b.into(), &a.into()), &x)
-                .unwrap();
+            let once = ImageRotation.act(&So2.compose(&b.into(), &a.into()), &x).unwrap();
             assert!(worst(twice.x(), once.x()) < tolerance);
             let back = ImageRotation.at_zero(&twice);
             assert!(worst(back.x(), x.x()) < tolerance);
@@ -393,7 +394,12 @@ mod tests {
         let zero = &xi * 0.0;
         let image = ImageRotation.flow(&x, &Xi::from(zero.shallow_clone()));
         let weights = Tensor::randn_like(image.x());
-        let slope = Tensor::run_backward(&[(image.x() * &weights).sum(Kind::Double)], &[zero], false, false);
+        let slope = Tensor::run_backward(
+            &[(image.x() * &weights).sum(Kind::Double)],
+            &[zero],
+            false,
+            false,
+        );
         let pulled = ImageRotation.pull(&x, &weights);
         assert!(worst(&slope[0], pulled.single()) < 1e-5);
     }
@@ -410,7 +416,10 @@ mod tests {
         let moved = ImageRotation.flow(&x, &Xi::from(angles([7.0, -7.0, 0.0, 3.0], Kind::Double)));
         let tau = ImageRotation.unwrapped(&moved);
         assert!((tau.single().double_value(&[0, 0]) - 7.0).abs() < 1e-12);
-        assert!((ImageRotation.tau(&moved).single().double_value(&[0, 0]) - (7.0 - 2.0 * PI)).abs() < 1e-12);
+        assert!(
+            (ImageRotation.tau(&moved).single().double_value(&[0, 0]) - (7.0 - 2.0 * PI)).abs()
+                < 1e-12
+        );
         let same = ImageRotation.point(&x, &tau);
         assert!(worst(same.x(), moved.x()) == 0.0);
     }

@@ -147,7 +147,10 @@ impl RepresentationConfig for RotationConfig {
         match self.dimension {
             2 => Ok(Arc::new(Rotation::plane())),
             3 => Ok(Arc::new(Rotation::space())),
-            n => Err(Error::config("/dimension", format!("rotations act on 2- or 3-vectors, not {n}"))),
+            n => Err(Error::config(
+                "/dimension",
+                format!("rotations act on 2- or 3-vectors, not {n}"),
+            )),
         }
     }
 }

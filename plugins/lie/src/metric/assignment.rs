@@ -2,7 +2,7 @@
 //!
 //! Shortest augmenting paths with dual variables, as Crouse (2016, "On implementing 2D rectangular
 //! assignment algorithms") describes the method of Jonker and Volgenant (1987). Cubic in the worst
-//! case; about a tenth of a second for 1,000 points.
+//! case; measured at 0.17 s for 1,000 points in the plane, one thread of a busy machine.
 
 use isotropy_core::{Error, Result};
 

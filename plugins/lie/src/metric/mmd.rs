@@ -49,7 +49,10 @@ isotropy_core::register!(
 const MULTIPLES: [f64; 5] = [0.1, 0.5, 1.0, 2.0, 5.0];
 /// Entries of a block of the kernel matrix. Blocks stay in the cache, and memory does not grow with
 /// the number of points.
-const BLOCK: i64 = 1 << 20;
+const BLOCK: i64 = 1 << 18;
+/// Exponents below this count as this: `exp` of it is nothing beside a sum, and the subnormal numbers
+/// below would take many times as long.
+const SMALLEST_EXPONENT: f64 = -80.0;
 /// Most points whose distances are sorted for the median.
 const MEDIAN_POINTS: i64 = 4000;
 
@@ -112,6 +115,7 @@ fn sum_of_kernels(x: &Tensor, y: Option<&Tensor>, rates: &[Tensor]) -> Tensor {
     let (n, m) = (x.size()[0], y.size()[0]);
     let square = |rows: &Tensor| rows.square().sum_dim_intlist(1, true, None);
     let (x_square, y_square) = (square(x), square(y).tr());
+    let columns = y.tr() * -2.0;
     let height = (BLOCK / m).clamp(1, n);
     let mut total = Tensor::zeros([rates.len() as i64], (Kind::Double, x.device()));
     let mut start = 0;
@@ -119,20 +123,18 @@ fn sum_of_kernels(x: &Tensor, y: Option<&Tensor>, rates: &[Tensor]) -> Tensor {
         let rows = height.min(n - start);
         // A symmetric sum needs the blocks on and right of the diagonal only.
         let left = if symmetric { start } else { 0 };
-        let columns = y.narrow(0, left, m - left);
-        let squares = x_square.narrow(0, start, rows) + y_square.narrow(1, left, m - left);
+        let right = |all: &Tensor| all.narrow(1, left, m - left);
+        let squares = x_square.narrow(0, start, rows) + right(&y_square);
         let block = x.narrow(0, start, rows);
-        let distances = squares.addmm(&block, &(columns.tr() * -2.0)).clamp_min_(0.0);
+        let distances = squares.addmm(&block, &right(&columns)).clamp_min_(0.0);
+        // Rows are added in the kind of the points, which is fast, and their sums in double precision.
+        let sum = |part: &Tensor| part.sum_dim_intlist(1, false, None).sum(Kind::Double);
         let sums: Vec<Tensor> = rates
             .iter()
             .map(|rate| {
-                let kernel = (&distances * rate).exp_();
-                let all = kernel.sum(Kind::Double);
-                if symmetric {
-                    all * 2.0 - kernel.narrow(1, 0, rows).sum(Kind::Double)
-                } else {
-                    all
-                }
+                let kernel = (&distances * rate).clamp_min_(SMALLEST_EXPONENT).exp_();
+                let all = sum(&kernel);
+                if symmetric { all * 2.0 - sum(&kernel.narrow(1, 0, rows)) } else { all }
             })
             .collect();
         total += Tensor::stack(&sums, 0);

@@ -84,7 +84,7 @@ impl MixtureTau {
         if means.size() != stds.size() || means.size()[0] != weights.len() as i64 {
             return Err(Error::config("", "means, stds and weights are not equally many"));
         }
-        if weights.iter().any(|w| !(*w > 0.0)) {
+        if weights.iter().any(|w| w.is_nan() || *w <= 0.0) {
             return Err(Error::config("/weights", "weights must be positive"));
         }
         if matches!(
@@ -97,9 +97,9 @@ impl MixtureTau {
         if process.fields().coordinates().is_none() {
             return Err(Error::config("", "this oracle needs a drive with flow coordinates"));
         }
-        let kernel = process
-            .kernel_of_time()
-            .ok_or_else(|| Error::config("", "this oracle needs a process with a Gaussian kernel"))?;
+        let kernel = process.kernel_of_time().ok_or_else(|| {
+            Error::config("", "this oracle needs a process with a Gaussian kernel")
+        })?;
         let log_weights = Tensor::from_slice(weights).log().log_softmax(0, Kind::Double);
         let variances = stds.square();
         Ok(Box::new(Self { drive, kernel, means, variances, log_weights, predicts }))

@@ -5,6 +5,9 @@ use isotropy_core::{Step, TimeDomain};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
+/// A last step above this takes nearly everything that is left of the data.
+const CLIPPED: f64 = 0.9;
+
 /// The time axis with its schedule: a discrete table, or a closed form.
 #[derive(Debug)]
 pub struct Clock {
@@ -18,11 +21,21 @@ pub struct Clock {
 impl Clock {
     /// `steps` discrete steps, or continuous time from `start` to 1.
     pub fn new(schedule: Arc<dyn Schedule>, steps: Option<u32>, start: f64) -> Self {
-        let time = match steps {
+        let mut time = match steps {
             Some(steps) => TimeDomain::steps(i64::from(steps)),
             None => TimeDomain::continuous(start, 1.0),
         };
         let table = steps.map(|steps| schedule.table(steps as usize));
+        // The last beta of the cosine schedule is clipped at 0.999. A reverse step over it would
+        // multiply the error of the score by 1/sqrt(1 - beta) = 32, while the kernel before it is
+        // already the prior (alpha_bar_99 = 2.4e-4): as published, it is trained but not sampled.
+        if let Some(table) = &table
+            && schedule.family() == Family::VariancePreserving
+            && table.beta.len() > 2
+            && table.beta[table.beta.len() - 1] > CLIPPED
+        {
+            time.prior -= 1.0;
+        }
         Self { time, schedule, table, copies: Mutex::new(Vec::new()) }
     }
 
@@ -41,19 +54,23 @@ impl Clock {
         }
     }
 
-    /// `(mean, std)` at times of any shape, each of that shape, without reading anything on the
-    /// host. Discrete times are whole numbers.
+    /// `(mean, std)` at times `[B]` or `[B, 1, ..]`, each of the shape `[B, 1, ..]` (at least two
+    /// axes), without reading anything on the host. Discrete times are whole numbers.
     pub fn gather(&self, t: &Tensor, options: (Kind, Device)) -> (Tensor, Tensor) {
         if let Some(table) = &self.table {
-            let copy = self.copy_of(table, options);
             let index = t.to_kind(Kind::Int64);
+            let index = if index.dim() == 1 { index } else { index.flatten(0, -1) };
             // One gather for both columns, then two views.
-            let rows = copy.index_select(0, &index.flatten(0, -1));
-            let column = |k| rows.select(1, k).view_as(&index);
+            let rows = self.copy_of(table, options).index_select(0, &index);
+            let column = |k| {
+                let column: Tensor = rows.narrow(1, k, 1);
+                if t.dim() > 2 { column.view_as(t) } else { column }
+            };
             return (column(0), column(1));
         }
         // The closed form is evaluated in the kind of the times, and the end of the axis is 1.
-        let (mean, std) = self.schedule.mean_std(t);
+        let t = if t.dim() == 1 { t.unsqueeze(1) } else { t.shallow_clone() };
+        let (mean, std) = self.schedule.mean_std(&t);
         (mean.to_kind(options.0), std.to_kind(options.0))
     }
 
@@ -100,7 +117,8 @@ impl Clock {
         if let Some(copy) = copies.iter().find(|c| (c.kind(), c.device()) == options) {
             return copy.shallow_clone();
         }
-        let rows: Vec<f64> = table.mean.iter().zip(&table.std).flat_map(|(m, s)| [*m, *s]).collect();
+        let rows: Vec<f64> =
+            table.mean.iter().zip(&table.std).flat_map(|(m, s)| [*m, *s]).collect();
         let copy = Tensor::from_slice(&rows).view([-1, 2]).to_kind(options.0).to_device(options.1);
         copies.push(copy.shallow_clone());
         copy
@@ -133,7 +151,7 @@ mod tests {
             let clock = Clock::new(cosine(), steps, 1e-3);
             let options = (Kind::Double, Device::Cpu);
             let t = Tensor::from_slice(&[1.0, 1.0, 0.0]) * clock.time.end;
-            let (mean, std) = clock.gather(&t.unsqueeze(1), options);
+            let (mean, std) = clock.gather(&t, options);
             assert_eq!((mean.size(), std.size()), (vec![3, 1], vec![3, 1]));
             for (row, t) in [(0, clock.time.end), (2, 0.0)] {
                 let (m, s) = clock.at(t);

@@ -105,41 +105,41 @@ impl Gaussian {
         Kernel::new(vec![Scale::Same(mean); self.factors], vec![Scale::Same(std); self.factors])
     }
 
-    /// The sign between fields at the unwrapped coordinates of the state and on the principal
-    /// branch; a state that carries no lift is on the principal branch.
-    fn orientation(&self, state: &State, tau: &Xi) -> Option<Xi> {
-        if state.lift.is_empty() { None } else { self.coordinates().orientation(tau) }
+    /// Turns coefficients of the fields on the principal branch into those of the fields at the
+    /// unwrapped coordinates of the state. A state that carries no lift is on the principal branch.
+    fn unfold(&self, state: &State, xi: Xi) -> Xi {
+        if state.lift.is_empty() {
+            return xi;
+        }
+        let coordinates = self.coordinates();
+        match coordinates.orientation(&coordinates.unwrapped(state)) {
+            Some(eps) => xi.zip(&eps, |a, e| a * e),
+            None => xi,
+        }
     }
 
     fn read(&self, state: &State, t: f64, prediction: &Prediction) -> Result<Reading> {
-        let tau = self.coordinates().unwrapped(state);
-        let score = self.kernel_at(t).score(prediction, Some(&tau))?;
-        if prediction.kind != PredictionKind::Field {
-            return Ok(Reading { tau, score });
+        let kernel = self.kernel_at(t);
+        if prediction.kind == PredictionKind::Field {
+            let score = kernel.score(prediction, None)?;
+            let tau = self.unfold(state, prediction.heads[0].clone());
+            return Ok(Reading { tau, score: self.unfold(state, score) });
         }
-        let head = prediction.heads[0].clone();
-        Ok(match self.orientation(state, &tau) {
-            Some(eps) => {
-                Reading { tau: head.zip(&eps, |a, e| a * e), score: score.zip(&eps, |a, e| a * e) }
-            }
-            None => Reading { tau: head, score },
-        })
+        let tau = self.coordinates().unwrapped(state);
+        let score = kernel.score(prediction, Some(&tau))?;
+        Ok(Reading { tau, score })
     }
 
-    /// `E[tau/2 + score]` of a [`PredictionKind::FieldSum`].
-    fn read_sum(&self, state: &State, t: f64, prediction: &Prediction) -> Result<Xi> {
+    /// `factor E[tau/2 + score]` of a [`PredictionKind::FieldSum`].
+    fn read_sum(&self, state: &State, t: f64, prediction: &Prediction, factor: f64) -> Result<Xi> {
         if !self.preserving() {
             return Err(Error::Unsupported(
                 "a prediction of kind field-sum holds the drift of a variance-preserving process"
                     .into(),
             ));
         }
-        let head = prediction.heads[0].scale(self.mean_std(t).1.recip());
-        let tau = self.coordinates().unwrapped(state);
-        Ok(match self.orientation(state, &tau) {
-            Some(eps) => head.zip(&eps, |a, e| a * e),
-            None => head,
-        })
+        let sum = prediction.heads[0].scale(factor / self.mean_std(t).1);
+        Ok(self.unfold(state, sum))
     }
 
     /// Moves by a displacement in the coordinates.
@@ -221,7 +221,7 @@ impl NoisingProcess for Gaussian {
         let z = clean_tau.map(|tau| stream.normal(&tau.size(), (tau.kind(), tau.device())));
         let noise = fields.horizontal(clean, &z);
 
-        let (root, std) = self.clock.gather(&t.unsqueeze(1), clean.options());
+        let (root, std) = self.clock.gather(t, clean.options());
         let mean = self.mean.of_root(root);
         let each = |scale: &Tensor| -> Vec<Tensor> {
             clean_tau.0.iter().map(|tau| broadcast(scale, tau)).collect()
@@ -280,7 +280,7 @@ impl NoisingProcess for Gaussian {
         let noise = (0..self.factors).map(|_| NoiseOperator::White(rate.sqrt())).collect();
         if prediction.kind == PredictionKind::FieldSum {
             // The sum of drift and score is known, not the parts: all of it goes to the score.
-            let preconditioned = self.read_sum(state, step.from, prediction)?.scale(rate);
+            let preconditioned = self.read_sum(state, step.from, prediction, rate)?;
             let drift = preconditioned.zeros_like();
             return Ok(Terms { drift, noise, score: None, preconditioned, h: None });
         }
@@ -316,8 +316,8 @@ impl NoisingProcess for Gaussian {
     fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
         let (mean, std) = self.mean_std(t);
         if prediction.kind == PredictionKind::FieldSum {
-            let sum = self.read_sum(state, t, prediction)?;
-            return Ok(self.moved(state, &sum.scale(std * std)));
+            let sum = self.read_sum(state, t, prediction, std * std)?;
+            return Ok(self.moved(state, &sum));
         }
         let Reading { tau, score } = self.read(state, t, prediction)?;
         let displacement = tau.scale(mean.recip() - 1.0).add_scaled(&score, std * std / mean);
@@ -393,4 +393,3 @@ pub(super) fn checked_steps(steps: Option<u32>) -> Result<Option<u32>> {
         steps => Ok(steps),
     }
 }
-

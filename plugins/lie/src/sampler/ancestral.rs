@@ -79,5 +79,5 @@ isotropy_core::register!(
     "ancestral",
     AncestralConfig,
     "draws from the posterior of each step (DDPM)",
-    r#"{"type": "ancestral", "steps": 100}"#
+    r#"{"type": "ancestral", "steps": 50}"#
 );

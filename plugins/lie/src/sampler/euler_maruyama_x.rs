@@ -1,6 +1,6 @@
 //! The reverse SDE by Euler-Maruyama in `x` itself, as the released code integrates it.
 
-use super::{LastStep, accept, checked_steps, grid, predict, reverse_rate};
+use super::{LastStep, accept, checked_steps, grid, predict, reverse_rate, scaled};
 use isotropy_core::{
     Drive, Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler, SamplerConfig,
     ScoreModel, State, Xi,
@@ -114,10 +114,10 @@ impl Sampler for EulerMaruyamaX {
                         .map(|((rate, divergence), variance)| rate + divergence * *variance)
                         .collect());
                 }
-                let mut xi = rate.scale(dt);
+                let mut xi = scaled(rate, dt);
                 if !last || self.0.last_step == LastStep::Noise {
                     let z = noise.draw(index as u64, &state, &terms, drive)?;
-                    xi = xi.add_scaled(&z, dt.sqrt());
+                    xi = xi.add(&scaled(z, dt.sqrt()));
                 }
                 let ito = drive.ito(&state, &variance) * (0.5 * dt);
                 Ok(state.with_value(state.x() + drive.push(&state, &xi) + ito))

@@ -1,6 +1,6 @@
 //! The reverse SDE by finite group elements (Lie-Euler).
 
-use super::{LastStep, accept, checked_steps, grid, predict, reverse_rate};
+use super::{LastStep, accept, checked_steps, grid, predict, reverse_rate, scaled};
 use isotropy_core::{
     Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler, SamplerConfig, ScoreModel,
     State,
@@ -62,10 +62,10 @@ impl Sampler for GroupStep {
                     return process.clean(&state, step.from, &prediction);
                 }
                 let terms = process.terms(&state, step, &prediction)?;
-                let mut xi = reverse_rate(&terms, 1.0).scale(step.length());
+                let mut xi = scaled(reverse_rate(&terms, 1.0), step.length());
                 if !last || self.0.last_step == LastStep::Noise {
                     let z = noise.draw(index as u64, &state, &terms, drive)?;
-                    xi = xi.add_scaled(&z, step.length().sqrt());
+                    xi = xi.add(&scaled(z, step.length().sqrt()));
                 }
                 Ok(drive.flow(&state, &xi))
             })?;
@@ -80,5 +80,5 @@ isotropy_core::register!(
     "group-step",
     GroupStepConfig,
     "reverse SDE by finite group elements (Lie-Euler)",
-    r#"{"type": "group-step", "steps": 100}"#
+    r#"{"type": "group-step", "steps": 50}"#
 );

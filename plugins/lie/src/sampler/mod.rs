@@ -43,8 +43,7 @@ pub enum LastStep {
 /// The steps of a run: as many as the configuration says, else all of a discrete process.
 fn grid(process: &dyn NoisingProcess, steps: Option<u32>) -> Result<Vec<Step>> {
     let time = process.time();
-    let all =
-        if time.discrete { (time.end - time.start) as usize + 1 } else { DEFAULT_STEPS };
+    let all = time.all_steps().unwrap_or(DEFAULT_STEPS);
     time.grid(steps.map_or(all, |steps| steps as usize)).map_err(|error| error.under("/steps"))
 }
 
@@ -77,6 +76,12 @@ fn reverse_rate(terms: &Terms, weight: f64) -> Xi {
         Some(h) => rate.sub(h),
         None => rate,
     }
+}
+
+/// `scale xi`, without an operation for a scale of 1: steps of discrete time have the length 1, and
+/// for a thousand points in the plane every operation counts.
+fn scaled(xi: Xi, scale: f64) -> Xi {
+    if scale == 1.0 { xi } else { xi.scale(scale) }
 }
 
 /// Refuses zero steps.

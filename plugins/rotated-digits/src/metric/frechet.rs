@@ -193,9 +193,13 @@ mod tests {
             };
             let input = |name: &str| tensor(&case["inputs"][name]);
             let found =
-                frechet_of_moments(&input("mu1"), &input("S1"), &input("mu2"), &input("S2")).unwrap();
+                frechet_of_moments(&input("mu1"), &input("S1"), &input("mu2"), &input("S2"))
+                    .unwrap();
             let expected = tensor(&case["expected"]["fd"]).double_value(&[]);
-            assert!((found - expected).abs() <= 1e-10 + 1e-9 * expected.abs(), "{found} {expected}");
+            assert!(
+                (found - expected).abs() <= 1e-10 + 1e-9 * expected.abs(),
+                "{found} {expected}"
+            );
             seen += 1;
         }
         assert!(seen > 0, "the case frechet_3d is missing");

@@ -6,8 +6,8 @@ use isotropy_core::{
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
-use tch::nn;
 use tch::Tensor;
+use tch::nn;
 
 /// Number of classes: the ten digits.
 pub const CLASSES: i64 = 10;

@@ -7,8 +7,8 @@ use isotropy_core::{
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
-use tch::nn::{self, ModuleT};
 use tch::Tensor;
+use tch::nn::{self, ModuleT};
 
 /// The convolutional score network for 28x28 digits (16,185 parameters, batch normalisation); it
 /// predicts the preconditioned score of the angle.

@@ -98,7 +98,12 @@ fn description(component: &Component, catalogue: &Catalogue) -> Result<String> {
         let _ = writeln!(text, "{s}");
     };
     line(format!("{} {}", component.kind, component.name));
-    line(format!("{}. From `{}` {}.\n", capital(component.summary), component.crate_name, component.version));
+    line(format!(
+        "{}. From `{}` {}.\n",
+        capital(component.summary),
+        component.crate_name,
+        component.version
+    ));
     if let Some(long) = schema["description"].as_str() {
         line(format!("{long}\n"));
     }
@@ -112,9 +117,12 @@ fn description(component: &Component, catalogue: &Catalogue) -> Result<String> {
             None if required.contains(&name.as_str()) => facts.push("required".into()),
             None => {}
         }
-        for (key, sign) in
-            [("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<")]
-        {
+        for (key, sign) in [
+            ("minimum", "≥"),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "≤"),
+            ("exclusiveMaximum", "<"),
+        ] {
             if let Some(bound) = property.get(key).filter(|b| !b.is_null()) {
                 facts.push(format!("{sign} {bound}"));
             }

@@ -88,7 +88,11 @@ pub fn check(subject: &Subject, as_json: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn chosen(catalogue: &Catalogue, kind: &str, name: Option<&str>) -> Result<Vec<&'static Component>> {
+fn chosen(
+    catalogue: &Catalogue,
+    kind: &str,
+    name: Option<&str>,
+) -> Result<Vec<&'static Component>> {
     let matches = |c: &&&'static Component| c.kind == kind && name.is_none_or(|n| c.name == n);
     let found: Vec<_> = catalogue.components().iter().filter(matches).copied().collect();
     if !found.is_empty() {
@@ -100,8 +104,7 @@ fn chosen(catalogue: &Catalogue, kind: &str, name: Option<&str>) -> Result<Vec<&
         true => format!("kinds: {}", KINDS.join(", ")),
         false => format!("components of kind {kind}: {}", names.join(", ")),
     };
-    Err(Error::config("", format!("there is no {kind} '{}'", name.unwrap_or("")))
-        .with_help(help))
+    Err(Error::config("", format!("there is no {kind} '{}'", name.unwrap_or(""))).with_help(help))
 }
 
 fn print(rows: &[Row]) {

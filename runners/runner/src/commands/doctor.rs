@@ -69,7 +69,12 @@ pub fn doctor(data_dir: &Path) -> bool {
     let mut plugins: Vec<_> = PLUGINS.iter().collect();
     plugins.sort_by_key(|plugin| plugin.name);
     for plugin in plugins {
-        line(true, "plugin", format!("{} {} ({})", plugin.name, plugin.version, plugin.summary), "");
+        line(
+            true,
+            "plugin",
+            format!("{} {} ({})", plugin.name, plugin.version, plugin.summary),
+            "",
+        );
     }
     match Catalogue::new() {
         Ok(all) => line(true, "components", all.components().len().to_string(), ""),

@@ -22,9 +22,11 @@ use std::time::Instant;
 pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
     let started = Instant::now();
     let mut resolved = resolve(config, &args.sets)?;
-    let path = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&resolved.experiment.name));
+    let path =
+        args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&resolved.experiment.name));
     let config_file = path.join("config.json");
-    let stored = (args.resume && config_file.exists()).then(|| read_json(&config_file)).transpose()?;
+    let stored =
+        (args.resume && config_file.exists()).then(|| read_json(&config_file)).transpose()?;
     let device = match settle(&mut resolved.experiment, stored.as_ref()) {
         Ok(device) => device,
         Err(error) => return Err(resolved.locate(error)),
@@ -32,7 +34,11 @@ pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
     let value = to_json(&resolved.experiment)?;
     RunFolder::check(&path, &value, args.resume)?;
     if stored.is_some() && finished(&path) {
-        say!("{} is finished; its metrics are in {}", path.display(), path.join("metrics.json").display());
+        say!(
+            "{} is finished; its metrics are in {}",
+            path.display(),
+            path.join("metrics.json").display()
+        );
         return Ok(());
     }
     let surroundings = Surroundings {

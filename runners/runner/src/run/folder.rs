@@ -33,7 +33,8 @@ impl RunFolder {
     /// When the folder exists and `resume` is not set, or when it holds something else.
     pub fn check(path: &Path, config: &Value, resume: bool) -> Result<()> {
         let config_file = path.join("config.json");
-        let exists = path.exists() && std::fs::read_dir(path).map_err(|e| Error::io(path, e))?.next().is_some();
+        let exists = path.exists()
+            && std::fs::read_dir(path).map_err(|e| Error::io(path, e))?.next().is_some();
         if exists && !resume {
             return Err(Error::config("", format!("{} already exists", path.display())).with_help(
                 "go on with --resume, choose another folder with --out, or remove it yourself",
@@ -46,7 +47,9 @@ impl RunFolder {
                     "",
                     format!("{} holds another configuration: {difference}", path.display()),
                 )
-                .with_help("resume with the configuration it was started with, or choose another --out"));
+                .with_help(
+                    "resume with the configuration it was started with, or choose another --out",
+                ));
             }
         } else if exists && !only_leftovers(path)? {
             return Err(Error::config("", format!("{} is not a run folder", path.display()))
@@ -201,7 +204,11 @@ fn first_difference(stored: &Value, given: &Value, pointer: &str) -> Option<Stri
 fn differ(pointer: &str, stored: Option<&Value>, given: Option<&Value>) -> String {
     let show = |value: Option<&Value>| {
         let text = value.map_or_else(|| "nothing".to_string(), Value::to_string);
-        if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text }
+        if text.chars().count() > 60 {
+            text.chars().take(57).chain("...".chars()).collect()
+        } else {
+            text
+        }
     };
     format!("{pointer} is {} there and {} here", show(stored), show(given))
 }

@@ -8,8 +8,9 @@ use super::ema::Ema;
 use super::equivariance::equivariance_error;
 use super::flat::{FlatParameters, Weights};
 use super::learning_rate::LearningRate;
+use super::numbers;
 use super::optimizer::{Optimizer, clip_by_norm, gradient_norm};
-use super::window::{Summary, Window};
+use super::window::Window;
 use crate::checkpoint::{self, Snapshot};
 use crate::evaluation::Report;
 use crate::execute::{Prepared, Surroundings};
@@ -135,7 +136,10 @@ pub fn restore(
     let training = Loop::open(experiment, prepared, folder, &surroundings)?;
     if training.step == 0 && experiment.train.steps > 0 {
         let message = format!("{} holds no checkpoint", folder.path().display());
-        return Err(Error::data(message, "train it first: runner --config FILE --resume --out DIR"));
+        return Err(Error::data(
+            message,
+            "train it first: runner --config FILE --resume --out DIR",
+        ));
     }
     training.close()
 }
@@ -272,7 +276,7 @@ impl<'a> Loop<'a> {
     fn run(&mut self, surroundings: &Surroundings) -> Result<()> {
         let train = &self.experiment.train;
         let mut progress = Progress::new("train", train.steps, self.step);
-        let mut last_loss = f64::NAN;
+        let mut shown = String::from("loss ...");
         let mut since = (Instant::now(), self.step);
         while self.step < train.steps && !self.early.stopped {
             let update = self.advance()?;
@@ -286,9 +290,10 @@ impl<'a> Loop<'a> {
                 self.validate(&update.parts)?;
             }
             if last || self.early.stopped || due(train.log_every) {
-                let speed = (self.step - since.1) as f64 / since.0.elapsed().as_secs_f64().max(1e-9);
+                let speed =
+                    (self.step - since.1) as f64 / since.0.elapsed().as_secs_f64().max(1e-9);
                 since = (Instant::now(), self.step);
-                last_loss = self.log_window(&update, speed)?;
+                shown = format!("loss {:.4}", self.log_window(&update, speed)?);
             }
             let signal = surroundings.stop.received().is_some();
             if signal || last || self.early.stopped || due(train.checkpoint.every) {
@@ -299,9 +304,9 @@ impl<'a> Loop<'a> {
                 progress.finish("stopped by a signal, checkpoint written");
                 surroundings.stop.check()?;
             }
-            progress.at(self.step, || format!("loss {last_loss:.4}"));
+            progress.at(self.step, || shown.clone());
         }
-        progress.finish(&format!("loss {last_loss:.4}"));
+        progress.finish(&shown);
         Ok(())
     }
 
@@ -314,8 +319,7 @@ impl<'a> Loop<'a> {
             None => gradient_norm(&gradient)?,
         };
         let factor = self.rate.factor(self.step);
-        let mut weights = self.parameters.buffer().shallow_clone();
-        self.optimizer.step(&mut weights, &gradient, factor)?;
+        self.optimizer.step(self.parameters.buffer(), &gradient, factor)?;
         self.step += 1;
         self.ema.update(&self.parameters, self.step)?;
         self.window.push(&loss.total, &norm)?;
@@ -430,9 +434,8 @@ impl<'a> Loop<'a> {
 
     /// Reads the window, stops on numbers that are not finite, and logs. Returns the mean loss.
     fn log_window(&mut self, update: &Update, speed: f64) -> Result<f64> {
-        let start = self.step - self.window.len() as u64;
         let Some(summary) = self.window.read()? else { return Ok(f64::NAN) };
-        self.check_finite(&summary, start, &update.parts)?;
+        numbers::check_steps(&summary, self.step, &update.parts, &self.parameters)?;
         let step = self.step as i64;
         let rate = update.factor * self.optimizer.learning_rate();
         let mut entry = json!({
@@ -452,48 +455,13 @@ impl<'a> Loop<'a> {
         Ok(summary.loss)
     }
 
-    fn check_finite(
-        &self,
-        summary: &Summary,
-        start: u64,
-        parts: &[(String, Tensor)],
-    ) -> Result<()> {
-        let Some(bad) = summary.first_bad else { return Ok(()) };
-        let what = if summary.bad_loss { "the loss" } else { "the gradient (the loss was finite)" };
-        let mut text =
-            format!("{what} is not finite, first at step {}", start + bad as u64 + 1);
-        let named = self.parameters.named()?;
-        let suspects = parts.iter().chain(&named).filter_map(|(name, tensor)| {
-            let bad = tensor.isfinite().logical_not().sum(tch::Kind::Int64).int64_value(&[]);
-            (bad > 0).then(|| format!("{name} {:?}: {bad} of {}", tensor.size(), tensor.numel()))
-        });
-        let list: Vec<String> = suspects.take(5).collect();
-        if !list.is_empty() {
-            text += &format!("; not finite now at step {}: {}", self.step, list.join("; "));
-        }
-        text += "; earlier checkpoints are kept. Try a smaller learning rate, or kind f64";
-        Err(Error::Numbers(text))
-    }
-
     /// Stops where a number since the last log entry, or a weight, is not finite: such weights must
     /// not become a checkpoint. Waits for the device.
     fn check_numbers(&self, parts: &[(String, Tensor)]) -> Result<()> {
         if let Some(summary) = self.window.peek()? {
-            self.check_finite(&summary, self.step - self.window.len() as u64, parts)?;
+            numbers::check_steps(&summary, self.step, parts, &self.parameters)?;
         }
-        let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
-        if finite(self.parameters.buffer()) {
-            return Ok(());
-        }
-        let named = self.parameters.named()?;
-        let bad: Vec<&str> =
-            named.iter().filter(|(_, t)| !finite(t)).take(5).map(|(n, _)| n.as_str()).collect();
-        Err(Error::Numbers(format!(
-            "weights are not finite after step {} (loss and gradient were): {}; earlier checkpoints \
-             are kept. Try a smaller learning rate, or kind f64",
-            self.step,
-            bad.join(", ")
-        )))
+        numbers::check_weights(self.step, &self.parameters)
     }
 
     fn log_histograms(&mut self, gradient: &Tensor) -> Result<()> {

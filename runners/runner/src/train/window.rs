@@ -19,6 +19,8 @@ pub struct Window {
 /// What the window held.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
+    /// How many steps it held.
+    pub steps: usize,
     /// Mean loss.
     pub loss: f64,
     /// Mean gradient norm, before clipping.
@@ -73,6 +75,7 @@ impl Window {
         let bad = |k: &usize| !rows[0][*k].is_finite() || !rows[1][*k].is_finite();
         let mean = |row: &[f64]| row.iter().sum::<f64>() / n as f64;
         Ok(Some(Summary {
+            steps: n,
             loss: mean(&rows[0]),
             gradient_norm: mean(&rows[1]),
             bad_loss: (0..n).find(bad).is_some_and(|k| !rows[0][k].is_finite()),
