@@ -1,5 +1,7 @@
 //! The conformance suite on this plugin's processes, samplers and oracles.
 
+#![allow(clippy::unwrap_used)]
+
 use isotropy_core::conformance::process::{check_process, check_process_symmetry};
 use isotropy_core::conformance::{CheckResult, Status};
 use isotropy_core::conformance::{model::check_model, sampler::check_sampler};

@@ -1,5 +1,7 @@
 //! The order of convergence of the samplers, measured with an exact score.
 
+#![allow(clippy::unwrap_used)]
+
 use isotropy_core::{
     Field, FreshNoise, ModelConfig, ModelContext, Moves, ProcessConfig, RepresentationConfig,
     SamplerConfig, State, Streams,

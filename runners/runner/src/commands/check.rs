@@ -2,8 +2,9 @@
 
 use crate::catalogue::Catalogue;
 use crate::conformance::{Row, check_component, check_experiment};
+use crate::output::say;
 use crate::resolve::{Refusal, resolve};
-use isotropy_core::conformance::Status;
+use isotropy_core::conformance::{CheckResult, Status};
 use isotropy_core::registry::KINDS;
 use isotropy_core::{Component, Error, Result, Streams};
 use std::path::PathBuf;
@@ -78,9 +79,9 @@ pub fn check(subject: &Subject, as_json: bool) -> Result<(), Refusal> {
     let skipped = rows.iter().filter(|row| row.result.status == Status::Skip).count();
     if as_json {
         let text = serde_json::to_string_pretty(&rows).map_err(|e| Error::Other(e.to_string()))?;
-        println!("{text}");
+        say!("{text}");
     } else {
-        println!("\n{} checks: {failed} failed, {skipped} skipped", rows.len());
+        say!("\n{} checks: {failed} failed, {skipped} skipped", rows.len());
     }
     if failed > 0 {
         return Err(Error::Other(format!("{failed} of {} checks failed", rows.len())).into());
@@ -108,21 +109,25 @@ fn chosen(
 }
 
 fn print(rows: &[Row]) {
-    let Some(first) = rows.first() else { return };
-    println!("\n{} {}", first.kind, first.name);
-    let width = rows.iter().map(|row| row.result.check.chars().count()).max().unwrap_or(0);
-    for row in rows {
-        let r = &row.result;
-        let status = match r.status {
-            Status::Pass => "pass",
-            Status::Fail => "FAIL",
-            Status::Skip => "skip",
-        };
-        let number = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.1e}"));
-        let bound = match (r.error, r.tolerance) {
-            (Some(_), Some(_)) => format!("{:>9} <= {:<9}", number(r.error), number(r.tolerance)),
-            _ => String::new(),
-        };
-        println!("  {status}  {:width$}  {bound}  {}", r.check, r.why);
+    for group in rows.chunk_by(|a, b| (&a.kind, &a.name) == (&b.kind, &b.name)) {
+        say!("\n{} {}", group[0].kind, group[0].name);
+        let length = |row: &Row| row.result.check.chars().count();
+        let width = group.iter().map(length).max().unwrap_or(0);
+        for row in group {
+            say!("{}", line(&row.result, width));
+        }
     }
+}
+
+fn line(r: &CheckResult, width: usize) -> String {
+    let status = match r.status {
+        Status::Pass => "pass",
+        Status::Fail => "FAIL",
+        Status::Skip => "skip",
+    };
+    let bound = match (r.error, r.tolerance) {
+        (Some(error), Some(tolerance)) => format!("{error:>9.1e} <= {tolerance:<9.1e}"),
+        _ => String::new(),
+    };
+    format!("  {status}  {:width$}  {bound}  {}", r.check, r.why).trim_end().to_string()
 }
