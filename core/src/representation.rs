@@ -30,7 +30,7 @@ pub trait Representation: Send + Sync + std::fmt::Debug + Any {
         })
     }
 
-    /// `g . state`: value, lift and context all move, each by its [`Moves`](crate::Moves).
+    /// `g . state`: value, lift and context all move, each by its [`Moves`].
     ///
     /// # Errors
     /// When a field cannot be moved by this group.

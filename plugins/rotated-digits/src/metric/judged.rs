@@ -5,8 +5,9 @@ use isotropy_core::{Error, Evaluation, Field, Moves, Result, ScoreModel, State};
 use isotropy_groups::representation::image_rotation::rotate;
 use tch::{Kind, Tensor};
 
-/// Images that go through the classifier together; bounds the memory.
-const CHUNK: i64 = 1000;
+/// Images that go through the classifier together. Bounds the memory; with larger activations the
+/// allocator returns them to the system each time, and page faults cost a third of the run.
+const CHUNK: i64 = 125;
 
 /// Sets of images `[N, 1, 28, 28]` with the same labels.
 pub struct Judged {
