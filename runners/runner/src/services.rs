@@ -44,7 +44,8 @@ impl Services for TrainedModels<'_> {
         let folder = RunFolder::open(&folder_path, &value, true)?;
         if !finished(&folder_path) {
             note!("training '{}' (kept in {})", experiment.name, folder_path.display());
-            execute(&experiment, &prepared, &folder, &surroundings, started)?;
+            // Metrics are measured without gradients; training inside one needs them again.
+            tch::with_grad(|| execute(&experiment, &prepared, &folder, &surroundings, started))?;
         }
         trainer::load_sampling_weights(&experiment, &prepared, &folder)?;
         Ok(prepared.built.model)
