@@ -8,6 +8,7 @@
 //! points), [`NoisingProcess`], [`ScoreModel`], [`Sampler`] and [`Dataset`]. Beside them stand
 //! [`Objective`], [`Metric`], [`Plot`] and [`Schedule`]. Everything is batched: axis 0 is the batch.
 
+mod clock;
 pub mod conformance;
 pub mod data_source;
 pub mod dataset;
@@ -29,6 +30,7 @@ pub mod state;
 pub mod streams;
 mod xi;
 
+pub use clock::Clock;
 pub use data_source::{DATA_SOURCES, DataSource, FetchRequest};
 pub use dataset::{Dataset, LoadContext, Split};
 pub use error::{Error, Result};

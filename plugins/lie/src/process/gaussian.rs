@@ -1,9 +1,8 @@
 //! A process whose kernel is Gaussian in the flow coordinates of its drive.
 
-use super::clock::Clock;
 use isotropy_core::schedule::Family;
 use isotropy_core::{
-    Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed,
+    Clock, Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed,
     Prediction, PredictionKind, Representation, Result, Scale, State, StateSpec, Step, Stream,
     Terms, TimeDomain, Xi, probe_symmetry,
 };

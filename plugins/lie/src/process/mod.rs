@@ -4,7 +4,6 @@
 //! is `tau_t = mean(t) tau_0 + std(t) z` with standard normal `z`, `alpha_bar = 1 - std^2` for a
 //! variance-preserving process, and `beta` is the variance that a step adds.
 
-mod clock;
 mod gaussian;
 mod ve;
 mod vp;

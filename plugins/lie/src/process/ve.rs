@@ -1,9 +1,10 @@
 //! The variance-exploding process: Brownian motion in flow coordinates.
 
-use super::clock::Clock;
 use super::gaussian::{Gaussian, MeanFactor, Prior, checked_start, checked_steps};
 use isotropy_core::schedule::Family;
-use isotropy_core::{Error, NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig};
+use isotropy_core::{
+    Clock, Error, NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Mean factor, standard deviation and rates of a kernel as functions of the time of a process.
 
-use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{Step, TimeDomain};
+use crate::schedule::{Family, Schedule, Table};
+use crate::{Step, TimeDomain};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
@@ -11,6 +11,7 @@ const CLIPPED: f64 = 0.9;
 /// The time axis with its schedule: a discrete table, or a closed form.
 #[derive(Debug)]
 pub struct Clock {
+    /// The time axis.
     pub time: TimeDomain,
     schedule: Arc<dyn Schedule>,
     table: Option<Table>,
@@ -39,6 +40,7 @@ impl Clock {
         Self { time, schedule, table, copies: Mutex::new(Vec::new()) }
     }
 
+    /// Whether the schedule preserves or explodes the variance.
     pub fn family(&self) -> Family {
         self.schedule.family()
     }
@@ -128,7 +130,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use isotropy_core::{ScheduleConfig, schedules};
+    use crate::{ScheduleConfig, schedules};
 
     fn cosine() -> Arc<dyn Schedule> {
         let config: schedules::CosineConfig = serde_json::from_str("{}").unwrap();
