@@ -27,6 +27,7 @@ pub mod sampler;
 pub mod schedule;
 pub mod schedules;
 pub mod state;
+pub mod strategies;
 pub mod streams;
 mod xi;
 
@@ -36,18 +37,19 @@ pub use dataset::{Dataset, LoadContext, Split};
 pub use error::{Error, Result};
 pub use evaluation::{Better, Evaluation, Measured, Metric, Plot, Services};
 pub use group::{FiniteGroup, Group, LieGroup};
-pub use model::{ModelContext, ScoreModel};
-pub use objective::{Loss, LossContext, Objective};
+pub use model::{ModelContext, Regression, ScoreModel};
+pub use objective::{Columns, Loss, LossContext, Objective};
 pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
 pub use process::{
-    KernelOfTime, NoiseOperator, NoisingProcess, Step, Terms, TimeDomain, probe_symmetry,
+    KernelOfTime, NoiseOperator, NoisingProcess, Step, TerminalMismatch, Terms, TimeDomain,
+    probe_symmetry,
 };
 pub use registry::{
     CHECKS, Component, DatasetConfig, GroupConfig, MetricConfig, ModelConfig, ObjectiveConfig,
     PLUGINS, PlotConfig, Plugin, ProcessConfig, RepresentationConfig, SamplerConfig,
     ScheduleConfig,
 };
-pub use representation::{Drive, FlowCoordinates, Representation};
+pub use representation::{Drive, FlowCoordinates, Homogeneous, Representation, Space};
 pub use root::Root;
 pub use sampler::{FreshNoise, Noise, Observer, RecordingNoise, Sampled, Sampler};
 pub use schedule::Schedule;

@@ -55,6 +55,12 @@ pub trait ScoreModel: Send {
         None
     }
 
+    /// The same model as a plain function of columns, where it is one: training is then several times
+    /// cheaper for small networks ([`Regression`]).
+    fn regression(&self) -> Option<&dyn Regression> {
+        None
+    }
+
     /// Features of a layer, `[B, d]`, for distances in feature space; `None` where there are none.
     ///
     /// # Errors
@@ -62,4 +68,33 @@ pub trait ScoreModel: Send {
     fn features(&self, _state: &State) -> Result<Option<Tensor>> {
         Ok(None)
     }
+}
+
+/// A model that maps columns to columns, `outputs = f(inputs; parameters)`, with inputs made of state
+/// and time alone. The inputs of many batches can then be computed at once, and the gradient needs no
+/// graph: for networks of a few thousand parameters both cost more than the arithmetic.
+///
+/// The output columns are the heads of the prediction in order, each with its factors in order, each
+/// factor flattened without its batch axis.
+pub trait Regression {
+    /// Input columns `[B, n]` of noisy states at times `t` (`[B]`). No parameter enters.
+    ///
+    /// # Errors
+    /// When the state lacks a field that the model needs.
+    fn inputs(&self, state: &State, t: &Tensor) -> Result<Tensor>;
+
+    /// The trained variables, in the order in which [`Regression::differentiate`] writes gradients.
+    fn variables(&self) -> Vec<Tensor>;
+
+    /// Evaluates the outputs `[B, m]` at the inputs, asks for the derivative of a loss by the outputs,
+    /// and writes the derivatives by the variables into `gradients` (same shapes).
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    fn differentiate(
+        &self,
+        inputs: &Tensor,
+        by_outputs: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+        gradients: &[Tensor],
+    ) -> Result<()>;
 }

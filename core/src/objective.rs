@@ -1,6 +1,6 @@
 //! Objectives: what training makes small.
 
-use crate::{NoisingProcess, Result, ScoreModel, State, Streams};
+use crate::{NoisingProcess, PredictionKind, Regression, Result, ScoreModel, State, Streams};
 use tch::Tensor;
 
 /// What a loss may use.
@@ -23,6 +23,15 @@ pub struct Loss {
     pub parts: Vec<(String, Tensor)>,
 }
 
+/// A regression problem of several batches, one after the other: the loss of a batch of `B` rows is
+/// `sum (f(inputs) - targets)^2 / B`.
+pub struct Columns {
+    /// Input columns, `[batches * B, n]`.
+    pub inputs: Tensor,
+    /// Target columns, `[batches * B, m]`.
+    pub targets: Tensor,
+}
+
 /// A loss: times, weights, regularisers.
 pub trait Objective: Send + std::fmt::Debug {
     /// Whether the objective can train this model, before the first step.
@@ -36,4 +45,21 @@ pub trait Objective: Send + std::fmt::Debug {
     /// # Errors
     /// When the model or the process fails.
     fn loss(&self, model: &dyn ScoreModel, batch: &State, context: &LossContext) -> Result<Loss>;
+
+    /// The same loss as [`Objective::loss`] as a regression of columns, for `batches` batches at once
+    /// (the rows of `states`, one batch after the other), where it is one. `context.step` numbers
+    /// these groups of batches.
+    ///
+    /// # Errors
+    /// When the model or the process fails.
+    fn columns(
+        &self,
+        _model: &dyn Regression,
+        _kind: PredictionKind,
+        _states: &State,
+        _batches: i64,
+        _context: &LossContext,
+    ) -> Result<Option<Columns>> {
+        Ok(None)
+    }
 }

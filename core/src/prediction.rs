@@ -179,6 +179,15 @@ impl Kernel {
         self
     }
 
+    /// The coordinates that the conversions take: `tau - shift end`, with the known end of the
+    /// process ([`NoisingProcess::known_end`](crate::NoisingProcess::known_end)); `tau` itself where
+    /// there is none.
+    pub fn centred(&self, tau: &Xi, end: Option<&Xi>) -> Xi {
+        let (Some(shift), Some(end)) = (&self.shift, end) else { return tau.clone() };
+        let factors = tau.0.iter().zip(&end.0).zip(shift);
+        Xi(factors.map(|((tau, end), shift)| tau - shift.times(end)).collect())
+    }
+
     fn std_times(&self, xi: &Xi) -> Xi {
         Xi(xi.0.iter().zip(&self.std).map(|(x, std)| std.times(x)).collect())
     }

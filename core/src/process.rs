@@ -2,8 +2,8 @@
 //! take it out again.
 
 use crate::{
-    Drive, Error, Kernel, Perturbed, Prediction, Representation, Result, Root, Scale, State,
-    StateSpec, Stream, Streams, Xi,
+    Drive, Error, Kernel, Perturbed, Prediction, PredictionKind, Representation, Result, Root,
+    Scale, State, StateSpec, Stream, Streams, Xi,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -66,8 +66,21 @@ impl TimeDomain {
         options: (Kind, Device),
         stream: &mut Stream,
     ) -> Tensor {
-        let u = stream.uniform(&[batch], options);
+        self.sample_batches(1, batch, stratified, options, stream)
+    }
+
+    /// Times for `batches` batches of `batch` points, one batch after the other: `[batches * batch]`.
+    pub fn sample_batches(
+        &self,
+        batches: i64,
+        batch: i64,
+        stratified: bool,
+        options: (Kind, Device),
+        stream: &mut Stream,
+    ) -> Tensor {
+        let u = stream.uniform(&[batches, batch], options);
         let u = if stratified { (u + Tensor::arange(batch, options)) / batch as f64 } else { u };
+        let u = u.view([-1]);
         if self.discrete {
             let count = self.end - self.start + 1.0;
             (u * count).floor_().clamp_max_(count - 1.0) + self.start
@@ -161,6 +174,28 @@ pub struct Terms {
     pub h: Option<Xi>,
 }
 
+/// By how much the law at the time at which samplers start differs from the prior, for a process
+/// whose kernel and prior are Gaussian in the coordinates. A likelihood is off by as much.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TerminalMismatch {
+    /// Factor with which the clean coordinates are still there (0 when the prior is reached), counted
+    /// from the centre of the prior.
+    pub mean: f64,
+    /// Standard deviation of the kernel over that of the prior (1 when the prior is reached).
+    pub std: f64,
+}
+
+impl TerminalMismatch {
+    /// Relative entropy of the terminal law of one clean coordinate to the prior, in nats:
+    /// `KL(N(mean d, std^2) || N(0, 1))` with `d` the distance of the clean coordinate from the
+    /// centre of the prior in units of the prior's standard deviation. Averaged over data and summed
+    /// over coordinates it bounds that of the whole law (relative entropy is convex).
+    pub fn nats(&self, distance: f64) -> f64 {
+        let excess = self.std * self.std - 1.0;
+        0.5 * (excess - excess.ln_1p() + (self.mean * distance).powi(2))
+    }
+}
+
 /// The kernel as a function of the times of a batch, given in a shape that broadcasts against the
 /// coefficients (`[B, 1, ..]`).
 pub type KernelOfTime = Arc<dyn Fn(&Tensor) -> Kernel + Send + Sync>;
@@ -202,6 +237,30 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// it does not exist (a bridge starts at a point).
     fn prior_log_prob(&self, state: &State) -> Option<Tensor>;
 
+    /// By how much the law at `time().prior` is not the prior; `None` where the process cannot say.
+    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
+        None
+    }
+
+    /// Whether a model that predicts this kind can drive the process. What each purpose needs of a
+    /// prediction ([`PredictionKind::can_drive`]) is another question.
+    ///
+    /// # Errors
+    /// `Unsupported` with the reason.
+    fn accepts_prediction(&self, _kind: PredictionKind) -> Result<()> {
+        Ok(())
+    }
+
+    /// The coordinates of the known end that [`Kernel::shift`] multiplies, batch first: the limiting
+    /// mean of an Ornstein-Uhlenbeck or Gaussian process, the other end of a bridge. `None` where the
+    /// kernel has no shift.
+    ///
+    /// # Errors
+    /// When the state lacks what the end depends on.
+    fn known_end(&self, _state: &State) -> Result<Option<Xi>> {
+        Ok(None)
+    }
+
     /// What moves the point during a step, as rates per unit of time averaged over the step.
     ///
     /// # Errors
@@ -211,8 +270,8 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// The kernel at time `t`, if it is Gaussian in the coefficients.
     fn kernel(&self, t: f64) -> Option<Kernel>;
 
-    /// The kernel without its colour as a function that a model can keep: preconditioners (EDM,
-    /// DDBM) scale inputs and outputs by it, for the times of a batch.
+    /// The kernel as a function that a model can keep: preconditioners (EDM, DDBM) scale inputs and
+    /// outputs by it, for the times of a batch. Without a colour that depends on the state.
     fn kernel_of_time(&self) -> Option<KernelOfTime> {
         None
     }

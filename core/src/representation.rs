@@ -121,6 +121,12 @@ pub trait Drive: Representation {
         None
     }
 
+    /// What each factor moves points on, where the frame is made of algebra generators whose orbits
+    /// have a known heat kernel.
+    fn homogeneous(&self) -> Option<&dyn Homogeneous> {
+        None
+    }
+
     /// Removes the components that the stabiliser makes invisible. Predictions and targets are
     /// horizontal. The default is for free actions: nothing to remove.
     fn horizontal(&self, _state: &State, xi: &Xi) -> Xi {
@@ -139,6 +145,45 @@ pub trait Drive: Representation {
         state: &State,
         xi: &Xi,
     ) -> Result<Xi>;
+}
+
+/// What one factor of a frame of algebra generators moves points on. Horizontal coefficients of norm
+/// 1 (over the last axis) move a point at unit speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// Circles: every coefficient turns an angle of its own.
+    Circle,
+    /// SO(3), by rotation vectors; the distance is the angle of rotation, up to pi.
+    Rotations,
+    /// The unit sphere of this dimension, by rotations; the distance is the angle, up to pi.
+    Sphere(i64),
+    /// R^k, by translations: the coefficients add to [`Homogeneous::flat`].
+    Flat,
+}
+
+/// A frame of algebra generators that splits into factors, each of which moves points on one
+/// [`Space`] and leaves the places of the others alone. Coefficients have their components on the
+/// last axis; axes before it are independent points.
+pub trait Homogeneous {
+    /// The space of each factor.
+    fn spaces(&self) -> Vec<Space>;
+
+    /// The place of a state in a [`Space::Flat`] factor: shape of the coefficients.
+    ///
+    /// # Errors
+    /// When that factor is not flat.
+    fn flat(&self, state: &State, factor: usize) -> Result<Tensor>;
+
+    /// Log-density, with respect to the base measure, of the product of the uniform probabilities
+    /// of the compact factors and Lebesgue measure in the coordinates of the flat ones: shape `[B]`.
+    fn log_uniform(&self, state: &State) -> Tensor;
+
+    /// The shortest horizontal coefficients with `flow(from, xi) = to`. Where several are equally
+    /// short (antipodes), one of them, or zero where no direction stands out.
+    ///
+    /// # Errors
+    /// When one of the states is not a point of the space.
+    fn displacement(&self, from: &State, to: &State) -> Result<Xi>;
 }
 
 /// Coordinates in which the fields of the frame are the coordinate fields: `dx/dtau_i = Pi_i(x)`.

@@ -14,8 +14,19 @@ pub struct Sampled {
     pub evaluations: usize,
 }
 
-/// Told about each step: index, number of steps, the state after it.
-pub type Observer<'a> = dyn FnMut(usize, usize, &State) + 'a;
+/// Told about each step: index, number of steps, the state after it. An error ends the run with
+/// that error: this is how a signal stops a long batch. A method that chooses its own steps reports
+/// its progress in parts of a fixed number; an index may then come twice or be left out, the last
+/// one never.
+pub type Observer<'a> = dyn FnMut(usize, usize, &State) -> Result<()> + 'a;
+
+/// An observer that looks at nothing.
+///
+/// # Errors
+/// None.
+pub fn unobserved(_index: usize, _steps: usize, _state: &State) -> Result<()> {
+    Ok(())
+}
 
 /// Integrates a process with a model from prior to data. It never knows which geometry it moves in:
 /// it asks the process for [`Terms`] and the drive for its flow.
@@ -29,7 +40,8 @@ pub trait Sampler: Send + std::fmt::Debug {
     /// Runs from `start` to data.
     ///
     /// # Errors
-    /// When the prediction cannot drive it, or the model fails.
+    /// When the prediction or the process cannot drive it (before the first evaluation), when the
+    /// model fails, and what the observer returns.
     fn run(
         &self,
         process: &dyn NoisingProcess,

@@ -3,25 +3,14 @@
 use super::measure::{
     Found, Table, broken, dot, exact, largest, relative, relative_state, relative_xi, worse,
 };
-use super::representation::normal_like;
+use super::orbits;
+use super::representation::{PRECISION, normal_like, rounded};
+use crate::strategies::{coefficient_shapes as shapes, coefficients, driven_states as states};
 use crate::{Drive, FlowCoordinates, Result, State, Streams, Xi};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Fields and values up to this size are differentiated component by component.
 const SMALL: i64 = 32;
-
-/// Shapes of the coefficients at a state, batch first.
-fn shapes(drive: &dyn Drive, state: &State) -> Vec<Vec<i64>> {
-    let own = drive.xi_shape(&state.spec());
-    own.into_iter().map(|shape| [vec![state.batch_size()], shape].concat()).collect()
-}
-
-/// Standard normal coefficients.
-pub(super) fn coefficients(drive: &dyn Drive, state: &State, streams: &Streams, name: &str) -> Xi {
-    let mut stream = streams.stream(&format!("conformance/{name}"), 4);
-    let shapes = shapes(drive, state);
-    Xi(shapes.iter().map(|shape| stream.normal(shape, state.options())).collect())
-}
 
 /// The coefficients of every single field: factor, and 1 in one place for all points.
 fn basis(drive: &dyn Drive, state: &State) -> Vec<(usize, Xi)> {
@@ -40,14 +29,6 @@ fn basis(drive: &dyn Drive, state: &State) -> Vec<(usize, Xi)> {
         }
     }
     all
-}
-
-/// States that the checks run on: as a dataset gives them, lifted, and far from there on the
-/// unwrapped branch.
-fn states(drive: &dyn Drive, state: &State, streams: &Streams) -> Result<[State; 3]> {
-    let lifted = drive.lift(state.clone())?;
-    let far = drive.flow(&lifted, &coefficients(drive, &lifted, streams, "far").scale(1.5));
-    Ok([state.clone(), lifted, far])
 }
 
 fn over_states(
@@ -199,6 +180,12 @@ pub(super) fn derivatives(table: &mut Table, drive: &dyn Drive, state: &State, s
     });
     table.check("Ito term against the flow", || ito(drive, state, streams));
     table.check("divergences against autodiff", || divergences(drive, state));
+    table.check("horizontal removes what push does not see", || invisible(drive, state, streams));
+    table.check("lifting twice changes nothing", || {
+        let once = drive.lift(state.clone())?;
+        let twice = drive.lift(once.clone())?;
+        Ok(Found::Error(relative_state(&twice, &once, |_| false), exact(state.options().0)))
+    });
     match drive.coordinates() {
         Some(chart) => {
             table.check("fields are coordinate fields", || {
@@ -208,6 +195,9 @@ pub(super) fn derivatives(table: &mut Table, drive: &dyn Drive, state: &State, s
                 branch_divergences(drive, chart, state, streams)
             });
             table.check("log |det| against the fields", || determinant(drive, chart, state));
+            table.check("divergences are derivatives of log |det|", || {
+                slopes_of_determinant(drive, chart, state, streams)
+            });
             table.check("coordinate fields commute", || commuting(drive, state));
         }
         None => table.check("brackets of generator fields", || brackets(drive, state, streams)),
@@ -248,6 +238,10 @@ fn is_lebesgue(drive: &dyn Drive) -> bool {
     drive.base_measure().starts_with("Lebesgue")
 }
 
+fn is_area(drive: &dyn Drive) -> bool {
+    ["Haar", "area"].iter().any(|name| drive.base_measure().starts_with(name))
+}
+
 /// Whether value and coefficients are small enough to be taken apart; the reason if not.
 fn too_large(drive: &dyn Drive, state: &State) -> Option<String> {
     let size = |shape: &[i64]| shape[1..].iter().product::<i64>();
@@ -255,6 +249,32 @@ fn too_large(drive: &dyn Drive, state: &State) -> Option<String> {
     let fields: i64 = shapes(drive, state).iter().map(|shape| size(shape)).sum();
     (value.max(fields) > SMALL)
         .then(|| format!("{fields} fields in {value} dimensions; up to {SMALL} are taken apart"))
+}
+
+/// Coefficients with `push = 0` have no horizontal part.
+fn invisible(drive: &dyn Drive, state: &State, streams: &Streams) -> Result<Found> {
+    if let Some(why) = too_large(drive, state) {
+        return Ok(Found::Skip(why));
+    }
+    let error = over_states(drive, state, streams, |x| {
+        let fields: Vec<Tensor> =
+            basis(drive, x).iter().map(|(_, xi)| drive.push(x, xi).flatten(1, -1)).collect();
+        // Rows that span what push sees.
+        let seen = orbits::span(&Tensor::stack(&fields, 1)).transpose(1, 2);
+        let xi = coefficients(drive, x, streams, "xi");
+        let flat: Vec<Tensor> = xi.0.iter().map(|a| a.flatten(1, -1)).collect();
+        let flat = Tensor::cat(&flat, 1).unsqueeze(-1);
+        let hidden = (&flat - seen.transpose(1, 2).matmul(&seen.matmul(&flat))).squeeze_dim(-1);
+        let mut start = 0;
+        let hidden = xi.map(|a| {
+            let length = a.numel() as i64 / a.size()[0];
+            start += length;
+            hidden.narrow(1, start - length, length).reshape(a.size())
+        });
+        let left = drive.horizontal(x, &hidden);
+        Ok(left.0.iter().map(largest).fold(largest(&drive.push(x, &hidden)), worse))
+    })?;
+    Ok(Found::Error(error, 1e-9))
 }
 
 /// The Jacobian `[B, n, n]` of a field of the frame at a state without lift, so that everything
@@ -275,10 +295,13 @@ fn jacobian(drive: &dyn Drive, state: &State, xi: &Xi) -> Result<Tensor> {
     Ok(Tensor::stack(&rows, 1))
 }
 
+/// On a surface (rotation matrices among all matrices, a sphere) with its area as the measure, which
+/// for a compact group is Haar measure, the divergence is the trace over the tangent space. The
+/// fields span it.
 fn divergences(drive: &dyn Drive, state: &State) -> Result<Found> {
-    if !is_lebesgue(drive) {
+    if !is_lebesgue(drive) && !is_area(drive) {
         return Ok(Found::Skip(format!(
-            "the base measure is not Lebesgue: {}",
+            "the base measure is neither Lebesgue nor an area: {}",
             drive.base_measure()
         )));
     }
@@ -286,13 +309,17 @@ fn divergences(drive: &dyn Drive, state: &State) -> Result<Found> {
         return Ok(Found::Skip(why));
     }
     let claimed = drive.divergences(state);
+    let fields: Vec<Tensor> =
+        basis(drive, state).iter().map(|(_, xi)| drive.push(state, xi).flatten(1, -1)).collect();
+    let tangent = is_area(drive).then(|| orbits::span(&Tensor::stack(&fields, -1)));
     let mut error = 0.0;
     for (_, xi) in basis(drive, state) {
-        let trace = jacobian(drive, state, &xi)?.diagonal(0, 1, 2).sum_dim_intlist(
-            [-1].as_slice(),
-            false,
-            None,
-        );
+        let jacobian = jacobian(drive, state, &xi)?;
+        let seen = match &tangent {
+            Some(tangent) => tangent.transpose(1, 2).matmul(&jacobian).matmul(tangent),
+            None => jacobian,
+        };
+        let trace = seen.diagonal(0, 1, 2).sum_dim_intlist([-1].as_slice(), false, None);
         let claims = claimed.0.iter().zip(&xi.0);
         let Some(claim) = claims
             .map(|(d, one)| (d * one).flatten(1, -1).sum_dim_intlist(1, false, None))
@@ -360,6 +387,59 @@ fn determinant(drive: &dyn Drive, chart: &dyn FlowCoordinates, state: &State) ->
     let matrix = Tensor::stack(&columns, -1);
     let (_, log_abs) = Tensor::linalg_slogdet(&matrix);
     Ok(Found::Error(relative(&chart.log_abs_det(state), &log_abs), 1e-9))
+}
+
+/// `d/dtau_i log |det Pi| = div Pi_i` (sism.md 1.4) along the flow, on the unwrapped branch too. With
+/// it the score of the density in `tau` is that in `x` plus the divergences.
+fn slopes_of_determinant(
+    drive: &dyn Drive,
+    chart: &dyn FlowCoordinates,
+    state: &State,
+    streams: &Streams,
+) -> Result<Found> {
+    if drive.base_measure() != "Lebesgue" {
+        return Ok(Found::Skip(format!("the base measure is {}", drive.base_measure())));
+    }
+    let error = over_states(drive, state, streams, |x| {
+        let (xi, e) = (coefficients(drive, x, streams, "xi"), 1e-5);
+        let at = |e: f64| chart.log_abs_det(&drive.flow(x, &xi.scale(e)));
+        let slope = (at(e) - at(-e)) / (2.0 * e);
+        let rows = |a: &Tensor| a.flatten(1, -1).sum_dim_intlist(1, false, None);
+        let claims = drive.divergences(x).0.into_iter().zip(&xi.0).map(|(d, a)| rows(&(d * a)));
+        let Some(claim) = claims.reduce(|a, b| a + b) else {
+            return broken("there are no coefficients");
+        };
+        Ok(relative(&claim, &slope))
+    })?;
+    Ok(Found::Error(error, 1e-6))
+}
+
+/// What a drive computes in single precision is what it computes in double precision, up to
+/// rounding.
+pub(super) fn precision(table: &mut Table, drive: &dyn Drive, state: &State, streams: &Streams) {
+    table.check("frame in f32 against f64", || {
+        // One state for both, so that rounding of the state itself does not count twice.
+        let single = rounded(&drive.lift(state.clone())?);
+        let double = single.to(Kind::Double, state.options().1);
+        let xi = coefficients(drive, &double, streams, "xi").map(|a| a.to_kind(Kind::Float));
+        let wide = xi.map(|a| a.to_kind(Kind::Double));
+        let c = normal_like(double.x(), streams, "covector").to_kind(Kind::Float);
+        let wide_c = c.to_kind(Kind::Double);
+        let variance = vec![1.0; xi.0.len()];
+        let mut errors = vec![
+            relative(drive.flow(&single, &xi).x(), drive.flow(&double, &wide).x()),
+            relative(&drive.push(&single, &xi), &drive.push(&double, &wide)),
+            relative_xi(&drive.pull(&single, &c), &drive.pull(&double, &wide_c)),
+            relative_xi(&drive.divergences(&single), &drive.divergences(&double)),
+            relative(&drive.ito(&single, &variance), &drive.ito(&double, &variance)),
+            relative_xi(&drive.horizontal(&single, &xi), &drive.horizontal(&double, &wide)),
+        ];
+        if let Some(chart) = drive.coordinates() {
+            errors.push(relative_xi(&chart.unwrapped(&single), &chart.unwrapped(&double)));
+            errors.push(relative(&chart.log_abs_det(&single), &chart.log_abs_det(&double)));
+        }
+        Ok(Found::Error(errors.into_iter().fold(0.0, worse), PRECISION))
+    });
 }
 
 /// `[X_a, X_b] = DX_b X_a - DX_a X_b` at a state without lift, by central differences.

@@ -30,11 +30,16 @@ pub(super) enum Found {
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) results: Vec<CheckResult>,
+    /// Run only checks whose names start like this.
+    pub(super) only: Option<String>,
 }
 
 impl Table {
     /// Runs one check. Errors and panics (libtorch's among them) are failures of that check alone.
     pub(super) fn check(&mut self, name: &str, f: impl FnOnce() -> Result<Found>) {
+        if self.only.as_ref().is_some_and(|only| !name.starts_with(only.as_str())) {
+            return;
+        }
         self.results.push(match catch_unwind(AssertUnwindSafe(f)) {
             Ok(Ok(Found::Error(error, tolerance))) => CheckResult::compare(name, error, tolerance),
             Ok(Ok(Found::Skip(why))) => CheckResult::skip(name, why),

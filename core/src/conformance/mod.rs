@@ -4,9 +4,11 @@ mod drive;
 pub mod group;
 mod measure;
 pub mod model;
+mod orbits;
 pub mod process;
 pub mod representation;
 pub mod sampler;
+pub mod schedule;
 
 /// Outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -21,6 +21,9 @@ pub fn check_model(
     table.check("prediction has the declared shape and kind", || subject.shapes());
     table.check("f32 agrees with f64", || subject.kinds());
     table.check("a point does not depend on its batch", || subject.batch());
+    table.check("evaluation repeats itself", || subject.repeats());
+    table.check("predictions are finite at the ends of time", || subject.ends());
+    table.check("padding has no influence", || subject.padding());
     table.check("gradients are finite", || subject.gradients());
     table.check("equivariance under the claimed symmetry", || subject.equivariance());
     table.results
@@ -114,6 +117,69 @@ impl Subject<'_> {
         Ok(Found::Error(distance(&part, &Prediction { kind: all.kind, heads }), 1e-9))
     }
 
+    /// Without training, the same question has the same answer: no dropout, no statistics of what
+    /// was seen before, no draw of its own.
+    fn repeats(&self) -> Result<Found> {
+        let (_store, model) = self.build(Kind::Double)?;
+        let (state, t) = self.state(Kind::Double)?;
+        let first = tch::no_grad(|| model.predict(&state, &t, false))?;
+        let other = state.with_value(state.x() * 0.5);
+        tch::no_grad(|| model.predict(&other, &t, false))?;
+        let again = tch::no_grad(|| model.predict(&state, &t, false))?;
+        Ok(Found::Error(distance(&first, &again), 0.0))
+    }
+
+    /// In single precision, at the first and the last time, and where samplers start.
+    fn ends(&self) -> Result<Found> {
+        let Some(process) = self.context.process else {
+            return Ok(Found::Skip("there is no process and no time".into()));
+        };
+        let (_store, model) = self.build(Kind::Float)?;
+        let (state, t) = self.state(Kind::Float)?;
+        let time = process.time();
+        for end in [time.start, time.prior, time.end] {
+            let here = t.full_like(end);
+            let prediction = tch::no_grad(|| model.predict(&state, &here, false))?;
+            let numbers = prediction.heads.iter().flat_map(|head| &head.0);
+            if numbers.into_iter().any(|a| a.isfinite().all().int64_value(&[]) == 0) {
+                return broken(format!("a prediction at time {end} is not finite"));
+            }
+        }
+        Ok(Found::Error(0.0, 0.0))
+    }
+
+    /// Points of a set that the mask hides change nothing for those that it shows.
+    fn padding(&self) -> Result<Found> {
+        let (_store, model) = self.build(Kind::Double)?;
+        let (state, t) = self.state(Kind::Double)?;
+        let (Some(mask), Some(axis)) = (state.mask(), state.value.index_axis) else {
+            return Ok(Found::Skip("the states have no mask".into()));
+        };
+        let shown = mask.size()[1] - 1;
+        if shown < 1 {
+            return Ok(Found::Skip("there is one point".into()));
+        }
+        let mask = mask.copy();
+        let _ = mask.narrow(1, shown, 1).zero_();
+        let mut masked = state.clone();
+        for (name, field) in &mut masked.context {
+            if name == State::MASK {
+                field.tensor = mask.shallow_clone();
+            }
+        }
+        let x = masked.x().copy();
+        let _ = x.narrow(axis as i64, shown, 1).fill_(3.0);
+        let other = masked.with_value(x);
+        let (a, b) = tch::no_grad(|| -> Result<_> {
+            Ok((model.predict(&masked, &t, false)?, model.predict(&other, &t, false)?))
+        })?;
+        let seen = |prediction: Prediction| {
+            let part = |head: &crate::Xi| head.map(|a| shown_points(a, axis, shown));
+            Prediction { kind: prediction.kind, heads: prediction.heads.iter().map(part).collect() }
+        };
+        Ok(Found::Error(distance(&seen(a), &seen(b)), 1e-9))
+    }
+
     fn gradients(&self) -> Result<Found> {
         let (store, model) = self.build(Kind::Float)?;
         let (state, t) = self.state(Kind::Float)?;
@@ -165,6 +231,15 @@ impl Subject<'_> {
             error = worse(error, relative_xi(there, &expected));
         }
         Ok(Found::Error(error, 1e-8 + symmetry.approximation_error()))
+    }
+}
+
+/// The points that the mask shows, of coefficients that have the index axis of the value; others
+/// (one coefficient for the whole set) as they are.
+fn shown_points(a: &Tensor, axis: usize, shown: i64) -> Tensor {
+    match a.size().get(axis) {
+        Some(&size) if size == shown + 1 => a.narrow(axis as i64, 0, shown),
+        _ => a.shallow_clone(),
     }
 }
 

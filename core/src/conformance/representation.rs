@@ -2,9 +2,10 @@
 //! about the frame of fields (in `drive.rs`).
 
 use super::measure::{
-    Found, KINDS, Table, broken, cpu, exact, largest, relative, relative_state, worse,
+    Found, KINDS, Table, broken, cpu, exact, largest, relative, relative_state, relative_xi, worse,
 };
-use super::{CheckResult, drive};
+use super::{CheckResult, drive, orbits};
+use crate::strategies::{coefficients, element};
 use crate::{Drive, Element, Moves, Representation, Result, State, Streams, Xi};
 use tch::{Kind, Tensor};
 
@@ -31,10 +32,14 @@ pub fn check_representation(
             drive::frame(&mut table, drive, &state, label, streams);
         }
     }
-    if let Some(drive) = representation.drive() {
-        let mut stream = streams.stream("conformance/state", 0);
-        if let Some(state) = representation.sample_state(BATCH, cpu(Kind::Double), &mut stream) {
+    let mut stream = streams.stream("conformance/state", 0);
+    if let Some(state) = representation.sample_state(BATCH, cpu(Kind::Double), &mut stream) {
+        orbits::action(&mut table, representation, &state, streams);
+        table.check("action in f32 against f64", || precision(representation, &state, streams));
+        if let Some(drive) = representation.drive() {
+            orbits::frame(&mut table, drive, &state, streams);
             drive::derivatives(&mut table, drive, &state, streams);
+            drive::precision(&mut table, drive, &state, streams);
             transport(&mut table, drive, representation, &state, streams);
         }
     }
@@ -59,18 +64,6 @@ pub fn check_transport(
         )),
     }
     table.results
-}
-
-/// One element for each point of the state.
-pub(super) fn element(
-    representation: &dyn Representation,
-    state: &State,
-    streams: &Streams,
-    name: &str,
-) -> Result<Element> {
-    let mut stream = streams.stream(&format!("conformance/{name}"), 2);
-    let shape = representation.element_shape(state)?;
-    Ok(representation.group().sample(&shape, state.options(), &mut stream))
 }
 
 /// A normal tensor of the shape of another.
@@ -143,18 +136,23 @@ fn action(
         // act(g, x + e v) by a central difference in e.
         let double = state.options().0 == Kind::Double;
         let (e, allowed) = if double { (1e-5, 1e-7) } else { (1e-2, 1e-3) };
-        let (g, v) = (sample("g")?, normal_like(state.x(), streams, "v"));
-        let tangent = match representation.act_tangent(&g, state, &v) {
-            Err(crate::Error::Unsupported(why)) => return Ok(Found::Skip(why)),
-            other => other?,
-        };
-        let at = |e: f64| -> Result<Tensor> {
-            let moved = representation.act(&g, &state.with_value(state.x() + &v * e))?;
-            Ok(moved.value.tensor)
-        };
-        let difference = (at(e)? - at(-e)?) / (2.0 * e);
-        let allowed = allowed + representation.approximation_error();
-        Ok(Found::Error(relative(&tangent, &difference), allowed))
+        let v = normal_like(state.x(), streams, "v");
+        // Angles jump at the cut, where a difference means nothing: one of three elements will do.
+        let mut error = f64::INFINITY;
+        for name in ["g", "h", "k"] {
+            let g = sample(name)?;
+            let tangent = match representation.act_tangent(&g, state, &v) {
+                Err(crate::Error::Unsupported(why)) => return Ok(Found::Skip(why)),
+                other => other?,
+            };
+            let at = |e: f64| -> Result<Tensor> {
+                let moved = representation.act(&g, &state.with_value(state.x() + &v * e))?;
+                Ok(moved.value.tensor)
+            };
+            let difference = (at(e)? - at(-e)?) / (2.0 * e);
+            error = error.min(relative(&tangent, &difference));
+        }
+        Ok(Found::Error(error, allowed + representation.approximation_error()))
     });
     if representation.drive().and_then(Drive::coordinates).is_some() {
         table.check_in("coordinates follow the action", label, || {
@@ -168,6 +166,34 @@ fn action(
     }
 }
 
+/// A state in single precision and back.
+pub(super) fn rounded(state: &State) -> State {
+    state.to(Kind::Float, state.options().1)
+}
+
+/// The action in single precision is the one in double precision up to rounding: nothing inside is
+/// of a fixed kind, or badly conditioned.
+fn precision(
+    representation: &dyn Representation,
+    state: &State,
+    streams: &Streams,
+) -> Result<Found> {
+    let state = match representation.drive() {
+        Some(drive) => drive.lift(state.clone())?,
+        None => state.clone(),
+    };
+    let g = element(representation, &state, streams, "g")?;
+    let float = |t: &Tensor| if t.is_floating_point() { t.to_kind(Kind::Float) } else { t.copy() };
+    let single = Element(g.0.iter().map(float).collect());
+    let moved = representation.act(&g, &state)?;
+    let moved_single = representation.act(&single, &rounded(&state))?;
+    let tolerance = PRECISION + representation.approximation_error();
+    Ok(Found::Error(relative_state(&moved_single, &moved, coordinates), tolerance))
+}
+
+/// What single precision may cost a quantity of size 1 that is computed with care.
+pub(super) const PRECISION: f64 = 1e-4;
+
 fn transport(
     table: &mut Table,
     drive: &dyn Drive,
@@ -178,8 +204,8 @@ fn transport(
     let prepare = || -> Result<(State, Element, Xi, Xi)> {
         let state = drive.lift(state.clone())?;
         let h = element(symmetry, &state, streams, "h")?;
-        let xi = drive::coefficients(drive, &state, streams, "xi");
-        let eta = drive::coefficients(drive, &state, streams, "eta");
+        let xi = coefficients(drive, &state, streams, "xi");
+        let eta = coefficients(drive, &state, streams, "eta");
         let level = |xi: &Xi| drive.horizontal(&state, &xi.scale(0.5));
         let (xi, eta) = (level(&xi), level(&eta));
         Ok((state, h, xi, eta))
@@ -206,5 +232,19 @@ fn transport(
         let parts = carry(&xi)?.add_scaled(&carry(&eta)?, -2.0);
         let error = whole.sub(&parts).0.iter().map(largest).fold(0.0, worse);
         Ok(Found::Error(error, exact(Kind::Double)))
+    });
+    table.check("transport of a product", || {
+        let (state, h, xi, _) = prepare()?;
+        let g = element(symmetry, &state, streams, "g")?;
+        let once = symmetry.group().compose(&g, &h);
+        let once = match drive.transport(symmetry, &once, &state, &xi) {
+            Err(crate::Error::Unsupported(why)) => return Ok(Found::Skip(why)),
+            other => other?,
+        };
+        let there = symmetry.act(&h, &state)?;
+        let twice = drive.transport(symmetry, &h, &state, &xi)?;
+        let twice = drive.transport(symmetry, &g, &there, &twice)?;
+        let tolerance = exact(Kind::Double) + symmetry.approximation_error();
+        Ok(Found::Error(relative_xi(&twice, &once), tolerance))
     });
 }

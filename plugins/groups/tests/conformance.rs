@@ -18,6 +18,7 @@ fn failures(results: &[CheckResult]) -> Vec<String> {
 
 #[test]
 fn every_group_satisfies_the_suite() {
+    tch::set_num_threads(1);
     for component in registry::catalogue().unwrap().iter().filter(|c| c.kind == "group") {
         let config: Box<dyn GroupConfig> = serde_json::from_str(component.example).unwrap();
         let group = config.build().unwrap();

@@ -2,7 +2,9 @@
 //! metrics and pictures that go with them, and oracles whose score is known.
 
 pub mod dataset;
+pub mod likelihood;
 pub mod metric;
+pub mod model;
 pub mod objective;
 pub mod oracle;
 pub mod plot;

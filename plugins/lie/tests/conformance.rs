@@ -103,7 +103,7 @@ fn registered_samplers_conform() {
         .iter()
         .filter(|c| c.kind == "sampler" && c.crate_name == "isotropy-lie")
         .collect();
-    assert_eq!(samplers.len(), 4);
+    assert_eq!(samplers.len(), 9);
     for component in samplers {
         let config: Box<dyn SamplerConfig> = serde_json::from_str(component.example).unwrap();
         let results = check_sampler(config.build().unwrap().as_ref(), &Streams::new(3));

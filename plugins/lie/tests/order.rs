@@ -1,78 +1,263 @@
-//! The order of convergence of the samplers, measured with an exact score.
+//! The order of convergence of the samplers, measured with an exact score. The table of
+//! `docs/src/plugins/samplers.md` is what these tests print:
+//! `cargo test --release -p isotropy-lie --test order -- --nocapture`.
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::{
-    Field, FreshNoise, ModelConfig, ModelContext, Moves, ProcessConfig, RepresentationConfig,
-    SamplerConfig, State, Streams,
-};
-use isotropy_groups as _;
-use isotropy_lie as _;
-use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor, nn::VarStore};
+mod support;
 
-fn run(on: &str, sampler: Value) -> Tensor {
-    tch::set_num_threads(1);
-    let drive: Box<dyn RepresentationConfig> = serde_json::from_value(json!({"type": on})).unwrap();
-    let process: Box<dyn ProcessConfig> = serde_json::from_value(
-        json!({"type": "vp", "schedule": {"type": "linear-beta", "beta_max": 8.0}, "steps": null}),
-    )
-    .unwrap();
-    let process = process.build(drive.build().unwrap()).unwrap();
-    let x = Tensor::from_slice(&[1.0, 0.3, -0.4, 0.8, 0.2, -1.5]).view([3, 2]);
-    let start = process.fields().lift(State::new(Field::new(x, Moves::Point))).unwrap();
-    let oracle: Box<dyn ModelConfig> = serde_json::from_value(
-        json!({"type": "gaussian-tau-oracle", "mean": [0.5, -0.2], "std": [0.6, 0.4]}),
-    )
-    .unwrap();
-    let spec = start.spec();
-    let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
-    let model = oracle.build(&VarStore::new(Device::Cpu).root(), &context).unwrap();
-    let config: Box<dyn SamplerConfig> = serde_json::from_value(sampler).unwrap();
-    let mut noise = FreshNoise::new(&Streams::new(0), "noise");
-    let sampler = config.build().unwrap();
-    let sampled = sampler
-        .run(process.as_ref(), model.as_ref(), start, &mut noise, &mut |_, _, _| {})
-        .unwrap();
-    sampled.state.x().shallow_clone()
+use isotropy_core::{Drive, Noise, NoisingProcess, Result, Scale, State, Terms, Xi};
+use serde_json::{Value, json};
+use support::{F64, at, model, number, process, run, tau, vp};
+use tch::{Kind, Tensor};
+
+const MEAN: [f64; 2] = [0.5, -0.2];
+const SD: [f64; 2] = [0.6, 0.4];
+
+/// Away from time 0, where a uniform grid would have to resolve the root of time.
+fn processes() -> Vec<(&'static str, Value)> {
+    vec![("vp", vp(8.0, 0.05)), ("ve", support::ve(3.0))]
 }
 
-fn order(on: &str, method: &str) -> f64 {
-    let solve =
-        |steps: u32| run(on, json!({"type": "probability-flow", "method": method, "steps": steps}));
-    let exact = run(on, json!({"type": "probability-flow", "method": "heun", "steps": 1000}));
-    let error = |steps| (solve(steps) - &exact).abs().max().double_value(&[]);
-    (error(40) / error(80)).log2()
+fn oracle() -> Value {
+    json!({"type": "gaussian-tau-oracle", "mean": MEAN, "std": SD})
+}
+
+/// Mean and variance of the noised data at a time, per coordinate.
+fn law(process: &dyn NoisingProcess, t: f64) -> (Tensor, Tensor) {
+    let kernel = process.kernel(t).unwrap();
+    let (Scale::Same(mean), Scale::Same(std)) = (&kernel.mean[0], &kernel.std[0]) else {
+        panic!("one time")
+    };
+    let variance = Tensor::from_slice(&SD).square() * (mean * mean) + std * std;
+    (Tensor::from_slice(&MEAN) * *mean, variance)
+}
+
+/// With Gaussian data a run is affine in its start and its noise. Row 0 of the batch starts at 0
+/// without noise, row 1 at 1, and row `k + 2` gets noise 1 in draw `k`: their ends are the
+/// coefficients, and the moments of a run follow without any sampling error.
+struct Impulses;
+
+impl Impulses {
+    fn z(index: u64, like: &Tensor) -> Tensor {
+        let z = like.zeros_like();
+        let _ = z.narrow(0, index as i64 + 2, 1).fill_(1.0);
+        z
+    }
+}
+
+impl Noise for Impulses {
+    fn draw(&mut self, index: u64, _: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
+        Ok(terms.noise[0].apply(&Self::z(index, terms.drift.single())).into())
+    }
+
+    fn unit(&mut self, index: u64, _: &State, like: &Xi, _: &dyn NoisingProcess) -> Result<Xi> {
+        Ok(Self::z(index, like.single()).into())
+    }
+}
+
+/// Error of mean and variance at the end of a run whose start has the exact law.
+fn weak_error(process: &dyn NoisingProcess, sampler: &Value, steps: i64) -> f64 {
+    let model = model(oracle(), process, 2);
+    let mut sampler = sampler.clone();
+    sampler["steps"] = json!(steps);
+    let start = Tensor::zeros([steps + 2, 2], F64);
+    let _ = start.narrow(0, 1, 1).fill_(1.0);
+    let config: Box<dyn isotropy_core::SamplerConfig> = serde_json::from_value(sampler).unwrap();
+    let ends = config
+        .build()
+        .unwrap()
+        .run(
+            process,
+            model.as_ref(),
+            at(process, &start),
+            &mut Impulses,
+            &mut isotropy_core::sampler::unobserved,
+        )
+        .unwrap();
+    let ends = tau(process, &ends.state);
+    let origin = ends.narrow(0, 0, 1);
+    let gains = (ends.narrow(0, 1, steps + 1) - &origin).square();
+    let (mean, variance) = law(process, process.time().prior);
+    let gain = ends.select(0, 1) - ends.select(0, 0);
+    let of_start = gains.select(0, 0) * variance;
+    let noise = gains.narrow(0, 1, steps).sum_dim_intlist(0, false, None);
+    let (found_mean, found_variance): (Tensor, Tensor) =
+        (gain * mean + origin.squeeze_dim(0), of_start + noise);
+    let (mean, variance) = law(process, process.time().start);
+    number(&((found_mean - mean).abs() + (found_variance - variance).abs()).max())
+}
+
+#[test]
+fn samplers_of_the_sde_have_their_weak_orders() {
+    println!("| sampler | process | weak error, 128 steps | 256 | 512 | order |");
+    let noisy = |name: &str| json!({"type": name, "last_step": "noise"});
+    let samplers = [
+        ("group-step", noisy("group-step"), 1.0),
+        ("geodesic-random-walk", noisy("geodesic-random-walk"), 1.0),
+        ("euler-maruyama-x", noisy("euler-maruyama-x"), 1.0),
+        ("ancestral", noisy("ancestral"), 1.0),
+        ("ddim", noisy("ddim"), 1.0),
+        ("ddim, eta 0.5", json!({"type": "ddim", "eta": 0.5, "last_step": "noise"}), 1.0),
+        ("heun-sde", noisy("heun-sde"), 2.0),
+        (
+            "heun-sde, karras",
+            json!({"type": "heun-sde", "last_step": "noise", "grid": "karras"}),
+            2.0,
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (kind, config) in processes() {
+        let process = process(config, "translations");
+        for (name, sampler, order) in &samplers {
+            let errors = [128, 256, 512].map(|steps| weak_error(process.as_ref(), sampler, steps));
+            let found = (errors[1] / errors[2]).log2();
+            println!(
+                "| {name} | {kind} | {:.1e} | {:.1e} | {:.1e} | {found:.2} |",
+                errors[0], errors[1], errors[2]
+            );
+            if (found - order).abs() > 0.3 {
+                wrong.push(format!("{name} on {kind} has weak order {found}, not {order}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The probability flow keeps the standard score of a Gaussian marginal: the exact end of each
+/// point.
+fn exact_end(process: &dyn NoisingProcess, start: &Tensor) -> Tensor {
+    let ((mean, variance), (mean_0, variance_0)) =
+        (law(process, process.time().prior), law(process, process.time().start));
+    (start - mean) / variance.sqrt() * variance_0.sqrt() + mean_0
+}
+
+fn starts() -> Tensor {
+    Tensor::from_slice(&[1.0, 0.3, -0.4, 0.8, 0.2, -1.5]).view([3, 2])
+}
+
+/// Largest error over a few points, and the evaluations of the model.
+fn strong_error(process: &dyn NoisingProcess, sampler: Value) -> (f64, usize) {
+    let model = model(oracle(), process, 2);
+    let sampled = run(sampler, process, model.as_ref(), at(process, &starts()), 0).unwrap();
+    let error = tau(process, &sampled.state) - exact_end(process, &starts());
+    (number(&error.abs().max()), sampled.evaluations)
 }
 
 #[test]
 fn the_probability_flow_converges_with_the_order_of_its_rule() {
-    for on in ["translations", "polar"] {
-        let (euler, heun) = (order(on, "euler"), order(on, "heun"));
-        assert!((euler - 1.0).abs() < 0.15, "{on}: Euler has order {euler}");
-        assert!((heun - 2.0).abs() < 0.2, "{on}: Heun has order {heun}");
+    println!("| rule | process, drive | error, 20 steps | 40 | 80 | order | evaluations a step |");
+    let mut wrong = Vec::new();
+    for (kind, config) in processes() {
+        for on in ["translations", "polar"] {
+            let process = process(config.clone(), on);
+            for (method, order, each) in [("euler", 1.0, 1), ("heun", 2.0, 2), ("rk4", 4.0, 4)] {
+                let solve = |steps: u32| {
+                    let sampler = json!({
+                        "type": "probability-flow", "method": method, "steps": steps,
+                        "last_step": "ordinary"
+                    });
+                    strong_error(process.as_ref(), sampler)
+                };
+                let (coarse, middle, fine) = (solve(20), solve(40), solve(80));
+                let found = (middle.0 / fine.0).log2();
+                println!(
+                    "| {method} | {kind}, {on} | {:.1e} | {:.1e} | {:.1e} | {found:.2} | {each} |",
+                    coarse.0, middle.0, fine.0
+                );
+                assert_eq!(fine.1, 80 * each, "{method}: evaluations");
+                if (found - order).abs() > 0.35 {
+                    wrong.push(format!("{method} on {kind}, {on} has order {found}, not {order}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_error_of_dormand_prince_follows_its_tolerance() {
+    println!("| process, drive | tolerance | error | evaluations |");
+    for (kind, config) in processes() {
+        for on in ["translations", "polar"] {
+            let process = process(config.clone(), on);
+            let solve = |tolerance: f64| {
+                let sampler = json!({
+                    "type": "probability-flow", "method": "dormand-prince",
+                    "rtol": tolerance, "atol": tolerance
+                });
+                let (error, evaluations) = strong_error(process.as_ref(), sampler);
+                println!("| {kind}, {on} | {tolerance:.0e} | {error:.1e} | {evaluations} |");
+                assert!(error < 20.0 * tolerance, "{kind} {on}: error {error} at {tolerance}");
+                (error, evaluations)
+            };
+            let (loose, middle, tight) = (solve(1e-4), solve(1e-6), solve(1e-8));
+            let slope = (loose.0 / tight.0).log10() / 4.0;
+            assert!((slope - 1.0).abs() < 0.35, "{kind} {on}: error ~ tolerance^{slope}");
+            assert!(loose.1 < middle.1 && middle.1 < tight.1);
+        }
     }
 }
 
-/// The probability flow carries quantiles of the marginal to quantiles: for Gaussian data
-/// `(tau - mean m) / sqrt(mean^2 s^2 + std^2)` stays what it is.
+/// Heun in the noise level with a clean last step: measured against its own limit.
 #[test]
-fn the_probability_flow_keeps_standard_scores() {
-    let x = run("translations", json!({"type": "probability-flow", "steps": 2000}));
-    let start = Tensor::from_slice(&[1.0, 0.3, -0.4, 0.8, 0.2, -1.5]).view([3, 2]);
-    let kernel = |u: f64| {
-        let alpha_bar = (-(0.1 * u + 3.95 * u * u)).exp();
-        (alpha_bar.sqrt(), 1.0 - alpha_bar)
+fn edm_is_of_second_order() {
+    let process = process(support::ve(3.0), "polar");
+    let model = model(oracle(), process.as_ref(), 2);
+    let solve = |steps: u32| {
+        let sampler = json!({"type": "edm", "steps": steps});
+        let start = at(process.as_ref(), &starts());
+        let sampled = run(sampler, process.as_ref(), model.as_ref(), start, 0).unwrap();
+        assert_eq!(sampled.evaluations, 2 * steps as usize - 1);
+        tau(process.as_ref(), &sampled.state)
     };
-    let score = |x: &Tensor, u: f64| {
-        let (mean, variance) = kernel(u);
-        let (centre, spread) = (
-            Tensor::from_slice(&[0.5, -0.2]) * mean,
-            (Tensor::from_slice(&[0.36, 0.16]) * mean * mean + variance).sqrt(),
-        );
-        (x - centre) / spread
-    };
-    let difference = (score(&x, 1e-3) - score(&start, 1.0)).abs().max();
-    assert_eq!(x.kind(), Kind::Double);
-    assert!(difference.double_value(&[]) < 1e-5, "{difference}");
+    let limit = solve(1000);
+    let error = |steps| number(&(solve(steps) - &limit).abs().max());
+    let order = (error(20) / error(40)).log2();
+    println!("edm: {:.1e}, {:.1e}: order {order:.2}", error(20), error(40));
+    assert!((order - 2.0).abs() < 0.35, "{order}");
+}
+
+/// Near small noise levels a last step over a long stretch must not magnify errors: the default
+/// ends with Euler's rule, and few steps on an exploding process stay near the data.
+#[test]
+fn a_long_last_step_does_not_magnify_errors() {
+    let process = process(
+        json!({"type": "ve", "schedule": {"type": "ve-linear", "sigma_max": 3.0}}),
+        "translations",
+    );
+    let narrow = json!({"type": "gaussian-tau-oracle", "mean": [0.3], "std": [0.02]});
+    let model = model(narrow, process.as_ref(), 2);
+    let start = at(process.as_ref(), &starts());
+    let sampler = json!({"type": "probability-flow", "method": "heun", "steps": 6});
+    let sampled = run(sampler, process.as_ref(), model.as_ref(), start, 0).unwrap();
+    let off = number(&(tau(process.as_ref(), &sampled.state) - 0.3).abs().max());
+    assert!(off < 0.1, "{off}");
+}
+
+/// Methods that look within a step are refused where there is nothing.
+#[test]
+fn discrete_time_refuses_rules_that_evaluate_between_its_steps() {
+    let discrete = json!({"type": "vp", "schedule": {"type": "cosine"}, "steps": 50});
+    let process = process(discrete, "translations");
+    let model = model(oracle(), process.as_ref(), 2);
+    for sampler in [
+        json!({"type": "probability-flow", "method": "rk4"}),
+        json!({"type": "probability-flow", "method": "dormand-prince"}),
+        json!({"type": "edm"}),
+    ] {
+        let start = at(process.as_ref(), &starts());
+        let error = run(sampler, process.as_ref(), model.as_ref(), start, 0).unwrap_err();
+        assert!(error.to_string().contains("discrete") || error.to_string().contains("continuous"));
+    }
+    // Grids round to steps that exist, each once.
+    for grid in ["uniform", "quadratic", "log-snr", "karras"] {
+        for steps in [1, 7, 49] {
+            let sampler = json!({"type": "ancestral", "steps": steps, "grid": grid});
+            let start = at(process.as_ref(), &starts());
+            let sampled = run(sampler, process.as_ref(), model.as_ref(), start, 0).unwrap();
+            assert_eq!(sampled.evaluations, steps);
+            assert!(number(&sampled.state.x().isfinite().all().to_kind(Kind::Double)) == 1.0);
+        }
+    }
 }

@@ -153,6 +153,74 @@ fn what_does_not_fit_is_refused_at_its_place() {
     assert_eq!(refusal(r#"{"type": "mlp", "predicts": "logits"}"#), "/predicts");
 }
 
+#[test]
+fn columns_give_the_loss_and_the_gradient_of_the_objective() {
+    let cases = [
+        (POLAR, "gaussian-mixture-2d", "field"),
+        (SPHERICAL, "torus", "field-sum"),
+        (TRANSLATIONS, "moebius", "noise"),
+    ];
+    let objective = objective(r#"{"type": "denoising"}"#);
+    for (on, name, predicts) in cases {
+        let (spec, dataset) = data(&format!(r#"{{"type": "{name}", "points": 500}}"#));
+        let process = process(on);
+        let mut store = VarStore::new(Device::Cpu);
+        let json = format!(
+            r#"{{"type": "mlp", "inputs": ["fourier-tau", "time"], "predicts": "{predicts}"}}"#
+        );
+        let model = model(&json, &store, &spec, process.as_ref()).unwrap();
+        store.double();
+        let batch = dataset.batch(Split::Train, 0, 60, &Streams::new(1)).unwrap();
+        let batch = batch.to(Kind::Double, Device::Cpu);
+        let expected = loss(objective.as_ref(), model.as_ref(), process.as_ref(), &batch, 5);
+
+        let network = model.regression().unwrap();
+        let streams = Streams::new(2);
+        let process = Some(process.as_ref());
+        let context = LossContext { process, streams: &streams, step: 5, train: true };
+        let columns =
+            objective.columns(network, model.predicts(), &batch, 1, &context).unwrap().unwrap();
+        let variables = network.variables();
+        let found: Vec<Tensor> = variables.iter().map(Tensor::zeros_like).collect();
+        let mut total = 0.0;
+        let mut by_outputs = |outputs: &Tensor| {
+            let residual = outputs - &columns.targets;
+            total = residual.square().sum(Kind::Double).double_value(&[]) / 60.0;
+            Ok(residual * (2.0 / 60.0))
+        };
+        network.differentiate(&columns.inputs, &mut by_outputs, &found).unwrap();
+        assert!((total / expected.double_value(&[]) - 1.0).abs() < 1e-12, "{name}: {total}");
+        let gradients = Tensor::run_backward(&[expected], &variables, false, false);
+        for (a, b) in gradients.iter().zip(&found) {
+            let error = ((a - b).norm() / a.norm()).double_value(&[]);
+            assert!(error < 1e-10, "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn an_objective_that_weighs_its_errors_gives_no_columns() {
+    let (spec, dataset) = data(r#"{"type": "gaussian-mixture-2d", "points": 100}"#);
+    let process = process(POLAR);
+    let store = VarStore::new(Device::Cpu);
+    let json = r#"{"type": "mlp", "predicts": "score"}"#;
+    let model = model(json, &store, &spec, process.as_ref()).unwrap();
+    let batch = dataset.batch(Split::Train, 0, 10, &Streams::new(1)).unwrap();
+    let streams = Streams::new(2);
+    let process = Some(process.as_ref());
+    let context = LossContext { process, streams: &streams, step: 0, train: true };
+    for config in [
+        r#"{"type": "denoising"}"#,
+        r#"{"type": "denoising", "weighting": "unit", "error": "absolute"}"#,
+        r#"{"type": "denoising", "weighting": {"edm": {"sigma_data": 1.0}}}"#,
+    ] {
+        let objective = objective(config);
+        let network = model.regression().unwrap();
+        let columns = objective.columns(network, model.predicts(), &batch, 2, &context).unwrap();
+        assert!(columns.is_none(), "{config}");
+    }
+}
+
 /// Predicts what it is given.
 struct Constant(Tensor);
 

@@ -1,13 +1,13 @@
 //! What a plain network sees of a noisy state and its time: a list of features, chosen by name.
 
 use isotropy_core::{
-    Drive, Error, Field, Moves, NoisingProcess, Representation, Result, State, StateSpec,
-    TimeDomain,
+    Drive, Error, Field, KernelOfTime, Moves, NoisingProcess, Representation, Result, State,
+    StateSpec, TimeDomain, Xi,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use tch::Tensor;
+use std::sync::{Arc, Mutex, PoisonError};
+use tch::{Device, Kind, Tensor};
 
 /// One group of input columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -20,20 +20,38 @@ pub enum Feature {
     /// `log r` and `x / r` of every position, with `r` the norm over the last axis: it tells small
     /// radii apart, which a network on the raw value cannot. The value must be made of positions.
     LogRUnit,
+    /// Sine and cosine of every flow coordinate times every frequency: fine structure in the
+    /// coordinates, and whole frequencies see angles without their cut. For translations the
+    /// coordinates are the value.
+    FourierTau,
+    /// Sine and cosine of `log r` and of the components of `x / r`, times every frequency: the same
+    /// fine structure for drives without flow coordinates.
+    FourierLogRUnit,
     /// The time label of the process, one column.
     Time,
+    /// `ln(std / mean)` of the kernel, one column: small noise levels, which the time label presses
+    /// together, lie far apart.
+    LogNoise,
 }
 
 /// Radii below this are treated as this, so that the logarithm stays finite.
 const SMALLEST_RADIUS: f64 = 1e-30;
 
 /// A list of features with the number of columns they take.
-#[derive(Debug)]
 pub struct Features {
     list: Vec<Feature>,
     width: i64,
     time: TimeDomain,
     drive: Arc<dyn Representation>,
+    kernel: Option<KernelOfTime>,
+    /// In double precision on the CPU, and as last used.
+    frequencies: Mutex<Tensor>,
+}
+
+impl std::fmt::Debug for Features {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Features").field("list", &self.list).field("width", &self.width).finish()
+    }
 }
 
 impl Features {
@@ -42,7 +60,12 @@ impl Features {
     /// # Errors
     /// `Config` with pointer `/inputs` when the list is empty or names a feature twice, or the state
     /// or the drive does not have what is asked for.
-    pub fn new(list: &[Feature], spec: &StateSpec, process: &dyn NoisingProcess) -> Result<Self> {
+    pub fn new(
+        list: &[Feature],
+        frequencies: &[f64],
+        spec: &StateSpec,
+        process: &dyn NoisingProcess,
+    ) -> Result<Self> {
         if list.is_empty() {
             return Err(Error::config("/inputs", "a network needs at least one input feature"));
         }
@@ -52,7 +75,7 @@ impl Features {
             if list[..k].contains(feature) {
                 return Err(Error::config(pointer, "this input feature is named twice"));
             }
-            width += columns(*feature, spec, process.fields())
+            width += columns(*feature, frequencies, spec, process)
                 .map_err(|why| Error::config(pointer, why))?;
         }
         Ok(Self {
@@ -60,6 +83,8 @@ impl Features {
             width,
             time: process.time().clone(),
             drive: Arc::clone(process.drive()),
+            kernel: process.kernel_of_time(),
+            frequencies: Mutex::new(Tensor::from_slice(frequencies)),
         })
     }
 
@@ -74,33 +99,87 @@ impl Features {
         for feature in &self.list {
             match feature {
                 Feature::X => columns.push(flat(state.x())),
-                Feature::Tau => {
-                    let coordinates = self.drive.drive().and_then(Drive::coordinates);
-                    let coordinates = coordinates.expect("checked when the features were built");
-                    columns.extend(coordinates.unwrapped(state).0.iter().map(flat));
+                Feature::Tau => columns.extend(self.unwrapped(state).0.iter().map(flat)),
+                Feature::FourierTau => {
+                    for tau in &self.unwrapped(state).0 {
+                        columns.extend(self.waves(&flat(tau)));
+                    }
                 }
-                Feature::LogRUnit => push_log_r_unit(&state.value, &mut columns),
+                Feature::LogRUnit => columns.extend(log_r_unit(&state.value)),
+                Feature::FourierLogRUnit => {
+                    let both = Tensor::cat(&log_r_unit(&state.value), 1);
+                    columns.extend(self.waves(&both));
+                }
                 Feature::Time => columns.push(self.time.label(t).unsqueeze(1)),
+                Feature::LogNoise => {
+                    let kernel =
+                        self.kernel.as_ref().expect("checked when the features were built");
+                    let kernel = kernel(&t.unsqueeze(1));
+                    let one = t.ones_like().unsqueeze(1);
+                    let noise = kernel.std[0].times(&one) / kernel.mean[0].times(&one);
+                    columns.push(noise.log());
+                }
             }
         }
         if columns.len() == 1 { columns.remove(0) } else { Tensor::cat(&columns, 1) }
     }
+
+    fn unwrapped(&self, state: &State) -> Xi {
+        let coordinates = self.drive.drive().and_then(Drive::coordinates);
+        coordinates.expect("checked when the features were built").unwrapped(state)
+    }
+
+    /// Sine and cosine of columns `[B, n]` times every frequency.
+    fn waves(&self, columns: &Tensor) -> [Tensor; 2] {
+        let frequencies = self.frequencies((columns.kind(), columns.device()));
+        let waves = (columns.unsqueeze(2) * frequencies).flatten(1, -1);
+        [waves.sin(), waves.cos()]
+    }
+
+    fn frequencies(&self, (kind, device): (Kind, Device)) -> Tensor {
+        // A poisoned lock is harmless: the tensor is only ever replaced whole.
+        let mut kept = self.frequencies.lock().unwrap_or_else(PoisonError::into_inner);
+        if (kept.kind(), kept.device()) != (kind, device) {
+            *kept = kept.to_kind(kind).to_device(device);
+        }
+        kept.shallow_clone()
+    }
 }
 
 /// Number of columns of one feature, or why it cannot be had.
-fn columns(feature: Feature, spec: &StateSpec, drive: &dyn Drive) -> Result<i64, String> {
-    let shape = &spec.value.shape;
+fn columns(
+    feature: Feature,
+    frequencies: &[f64],
+    spec: &StateSpec,
+    process: &dyn NoisingProcess,
+) -> Result<i64, String> {
+    let (shape, drive) = (&spec.value.shape, process.fields());
+    let coordinates = || -> Result<i64, String> {
+        if drive.coordinates().is_none() {
+            return Err(format!("{} has no flow coordinates for this feature", drive.name()));
+        }
+        drive.xi_shape(spec).iter().map(|shape| size(shape)).sum()
+    };
     match feature {
         Feature::X => size(shape),
-        Feature::Tau if drive.coordinates().is_none() => {
-            Err(format!("{} has no flow coordinates for the feature `tau`", drive.name()))
+        Feature::Tau => coordinates(),
+        Feature::FourierTau | Feature::FourierLogRUnit if frequencies.is_empty() => {
+            Err("waves of a feature need `frequencies`".into())
         }
-        Feature::Tau => drive.xi_shape(spec).iter().map(|shape| size(shape)).sum(),
-        Feature::LogRUnit => match shape.last() {
-            Some(&last) if spec.value.moves == Moves::Point => Ok(size(shape)? / last * (last + 1)),
-            _ => Err("the feature `log-r-unit` needs a value made of positions".into()),
+        Feature::FourierTau => Ok(coordinates()? * 2 * frequencies.len() as i64),
+        Feature::LogRUnit | Feature::FourierLogRUnit => match shape.last() {
+            Some(&last) if spec.value.moves == Moves::Point => {
+                let waves = 2 * frequencies.len() as i64;
+                let each = if feature == Feature::LogRUnit { 1 } else { waves };
+                Ok(size(shape)? / last * (last + 1) * each)
+            }
+            _ => Err("`log r` needs a value made of positions".into()),
         },
         Feature::Time => Ok(1),
+        Feature::LogNoise if process.kernel_of_time().is_none() => {
+            Err(format!("{} has no kernel for the feature `log-noise`", process.name()))
+        }
+        Feature::LogNoise => Ok(1),
     }
 }
 
@@ -118,9 +197,8 @@ fn flat(x: &Tensor) -> Tensor {
 }
 
 /// `log r` (one column a position), then `x / r`.
-fn push_log_r_unit(value: &Field, columns: &mut Vec<Tensor>) {
+fn log_r_unit(value: &Field) -> [Tensor; 2] {
     let x = &value.tensor;
     let r = x.norm_scalaropt_dim(2, [-1i64], true).clamp_min(SMALLEST_RADIUS);
-    columns.push(flat(&r.log()));
-    columns.push(flat(&(x / r)));
+    [flat(&r.log()), flat(&(x / r))]
 }

@@ -4,8 +4,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 use tch::nn::{Init, Path};
+use tch::{TchError, Tensor};
 
 /// An affine map of the last axis.
 #[derive(Debug)]
@@ -30,6 +30,36 @@ impl Linear {
     /// `x weight^T + bias`: `[.., inputs]` to `[.., outputs]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
+    }
+
+    /// Weight and bias.
+    pub fn variables(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+
+    /// Writes the derivatives by weight and bias into `weight` and `bias`, from the input `x`
+    /// (`[B, inputs]`) and the derivative `g` by the output (`[B, outputs]`): `g^T x` and `sum_B g`.
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    pub fn differentiate(
+        &self,
+        x: &Tensor,
+        g: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+    ) -> Result<(), TchError> {
+        let _ = g.tr().f_mm_out(weight, x)?;
+        let _ = g.f_sum_intlist_out(bias, 0, false, None)?;
+        Ok(())
+    }
+
+    /// The derivative by the input, `g weight`.
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    pub fn pull_back(&self, g: &Tensor) -> Result<Tensor, TchError> {
+        g.f_mm(&self.weight)
     }
 }
 
@@ -56,6 +86,19 @@ impl Activation {
             Self::Relu => x.relu(),
             Self::Gelu => x.gelu("none"),
             Self::Tanh => x.tanh(),
+        }
+    }
+
+    /// The derivative by the input `x`, from `y = forward(x)` and the derivative `g` by `y`.
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    pub fn pull_back(self, x: &Tensor, y: &Tensor, g: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Silu => x.f_silu_backward(g),
+            Self::Relu => g.f_mul(&y.f_sign()?),
+            Self::Gelu => x.f_gelu_backward(g, "none"),
+            Self::Tanh => Tensor::f_tanh_backward(g, y),
         }
     }
 }

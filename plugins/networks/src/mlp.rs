@@ -4,7 +4,8 @@
 use crate::features::{Feature, Features};
 use crate::layers::{Activation, Linear};
 use isotropy_core::{
-    Error, ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State, Xi,
+    Error, ModelConfig, ModelContext, Prediction, PredictionKind, Regression, Result, ScoreModel,
+    State, Xi,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct MlpConfig {
     #[serde(default = "default_inputs")]
     #[schemars(length(min = 1))]
     pub inputs: Vec<Feature>,
+    /// Frequencies of the features `fourier-tau` and `fourier-log-r-unit`, in radians per unit.
+    #[serde(default = "default_frequencies")]
+    pub frequencies: Vec<f64>,
     /// What it predicts. `field` needs a drive with flow coordinates and stays right where angles
     /// alias; each prediction has as many outputs as the frame has fields, `field` twice as many.
     #[serde(default = "default_predicts")]
@@ -41,6 +45,10 @@ fn default_inputs() -> Vec<Feature> {
     vec![Feature::X, Feature::Time]
 }
 
+fn default_frequencies() -> Vec<f64> {
+    vec![1.0, 2.0, 4.0]
+}
+
 fn default_predicts() -> PredictionKind {
     PredictionKind::Field
 }
@@ -51,6 +59,7 @@ impl Default for MlpConfig {
             hidden: default_hidden(),
             activation: Activation::default(),
             inputs: default_inputs(),
+            frequencies: default_frequencies(),
             predicts: default_predicts(),
         }
     }
@@ -72,7 +81,7 @@ impl ModelConfig for MlpConfig {
             )
             .with_help("predict `noise` or `preconditioned-score` instead"));
         }
-        let features = Features::new(&self.inputs, context.spec, process)?;
+        let features = Features::new(&self.inputs, &self.frequencies, context.spec, process)?;
         let xi_shape = context.xi_shape()?;
         if xi_shape.iter().flatten().any(|&n| n < 1) {
             return Err(Error::config("", "an mlp needs states of one size, and these vary"));
@@ -128,6 +137,44 @@ impl Mlp {
         }
         last.forward(&h)
     }
+
+    /// Weights and biases, layer by layer.
+    pub fn variables(&self) -> Vec<Tensor> {
+        self.layers.iter().flat_map(Linear::variables).map(Tensor::shallow_clone).collect()
+    }
+
+    /// The derivatives of a loss by weights and biases, written into `gradients` (in the order of
+    /// [`Mlp::variables`]), without a graph: the chain rule layer by layer. `by_outputs` gives the
+    /// derivative of the loss by the outputs.
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    pub fn differentiate(
+        &self,
+        x: &Tensor,
+        by_outputs: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+        gradients: &[Tensor],
+    ) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let (last, rest) = self.layers.split_last().expect("there is always an output layer");
+        // What each layer saw, and what it said before the activation.
+        let mut seen = vec![x.shallow_clone()];
+        let mut said = Vec::with_capacity(rest.len());
+        for layer in rest {
+            let before = layer.forward(&seen[seen.len() - 1]);
+            seen.push(self.activation.forward(&before));
+            said.push(before);
+        }
+        let mut g = by_outputs(&last.forward(&seen[rest.len()]))?;
+        for (k, layer) in self.layers.iter().enumerate().rev() {
+            layer.differentiate(&seen[k], &g, &gradients[2 * k], &gradients[2 * k + 1])?;
+            if k > 0 {
+                let by_input = layer.pull_back(&g)?;
+                g = self.activation.pull_back(&said[k - 1], &seen[k], &by_input)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A perceptron as a score model.
@@ -148,6 +195,29 @@ impl ScoreModel for MlpModel {
         let output = self.network.forward(&self.features.of(state, t));
         let heads = split_heads(output, &self.xi_shape, self.predicts.heads());
         Ok(Prediction { kind: self.predicts, heads })
+    }
+
+    fn regression(&self) -> Option<&dyn Regression> {
+        Some(self)
+    }
+}
+
+impl Regression for MlpModel {
+    fn inputs(&self, state: &State, t: &Tensor) -> Result<Tensor> {
+        Ok(self.features.of(state, t))
+    }
+
+    fn variables(&self) -> Vec<Tensor> {
+        self.network.variables()
+    }
+
+    fn differentiate(
+        &self,
+        inputs: &Tensor,
+        by_outputs: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+        gradients: &[Tensor],
+    ) -> Result<()> {
+        self.network.differentiate(inputs, by_outputs, gradients)
     }
 }
 
@@ -201,6 +271,33 @@ mod tests {
         for name in ["0.weight", "0.bias"] {
             let largest = variables[name].abs().max().double_value(&[]);
             assert!(largest <= 0.5 && largest > 0.49, "{name}: {largest}, bound 1/sqrt(4)");
+        }
+    }
+
+    #[test]
+    fn gradients_without_a_graph_are_those_of_autograd() {
+        let options = (Kind::Double, Device::Cpu);
+        for (hidden, activation) in [
+            (vec![], Activation::Silu),
+            (vec![7], Activation::Silu),
+            (vec![7, 5], Activation::Relu),
+            (vec![4, 6, 5], Activation::Gelu),
+            (vec![6, 6], Activation::Tanh),
+        ] {
+            let mut store = VarStore::new(Device::Cpu);
+            let network = Mlp::new(&store.root(), 3, &hidden, 2, activation);
+            store.double();
+            let (x, y) = (Tensor::randn([11, 3], options), Tensor::randn([11, 2], options));
+            let variables = network.variables();
+            let loss = (network.forward(&x) - &y).square().sum(Kind::Double);
+            let expected = Tensor::run_backward(&[loss], &variables, false, false);
+            let found: Vec<Tensor> = variables.iter().map(Tensor::zeros_like).collect();
+            let mut by_outputs = |out: &Tensor| Ok((out - &y) * 2.0);
+            network.differentiate(&x, &mut by_outputs, &found).unwrap();
+            for (a, b) in expected.iter().zip(&found) {
+                let error = (a - b).abs().max().double_value(&[]);
+                assert!(error < 1e-12, "{activation:?} {hidden:?}: {error}");
+            }
         }
     }
 

@@ -145,9 +145,13 @@ fn build_sampler(
 ) -> Result<Option<Box<dyn Sampler>>> {
     let Some(config) = &experiment.sampler else { return Ok(None) };
     let sampler = guard("sampler", || config.build()).map_err(|error| error.under("/sampler"))?;
-    if process.is_none() {
-        return Err(Error::config("/sampler", "a sampler needs a `process`, and there is none"));
-    }
+    let process = process.ok_or_else(|| {
+        Error::config("/sampler", "a sampler needs a `process`, and there is none")
+    })?;
+    process.accepts_prediction(model.predicts()).map_err(|why| {
+        Error::config("/model", why.to_string())
+            .with_help("choose another `predicts` in the model, or another process")
+    })?;
     let (predicts, purpose) = (model.predicts(), sampler.purpose());
     if !predicts.can_drive(purpose) {
         let message = format!(

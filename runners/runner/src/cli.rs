@@ -21,6 +21,8 @@ Examples:
   runner --config configs/quickstart.json --set train.steps=500 --set seed=3 --out runs/short
   runner --config configs/quickstart.json --resume
   runner validate configs/*.json
+  runner sweep configs/sweeps/target-sampler-steps.json --jobs 2
+  runner sweep report runs/sweeps/target-sampler-steps
   runner list representation
   runner describe process vp
 
@@ -138,6 +140,8 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
+    /// Runs the cells of a sweep file, shows how they stand, and reports what they found.
+    Sweep(SweepArgs),
     /// Lists or brings data sets.
     #[command(subcommand)]
     Data(DataCommand),
@@ -169,9 +173,91 @@ impl Command {
             Self::Sample { .. }
             | Self::Evaluate { .. }
             | Self::Reproduce { .. }
+            | Self::Sweep(_)
             | Self::Data(DataCommand::Fetch { .. }) => false,
         }
     }
+}
+
+/// A sweep.
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct SweepArgs {
+    /// What to do with a sweep that has begun.
+    #[command(subcommand)]
+    pub action: Option<SweepAction>,
+    /// The sweep file.
+    #[arg(required = true, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Where cells are run.
+    #[arg(long, value_enum, default_value_t = Launch::Local)]
+    pub launch: Launch,
+    /// Cells at once [default: as many as there are cores for].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Only cells whose name has this part, or matches this pattern with `*`.
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Option<String>,
+    /// Go on with the sweep in the folder: only what is missing is run.
+    #[arg(long)]
+    pub resume: bool,
+    /// Check everything and print the cells, with their parameters and the time they take.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With Slurm: wait until all cells have ended.
+    #[arg(long)]
+    pub wait: bool,
+    /// The sweep's folder [default: runs/sweeps/NAME].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The cells' folder, which sweeps may share [default: runs/cells, or cells/ in --out].
+    #[arg(long, value_name = "DIR")]
+    pub cells: Option<PathBuf>,
+    /// Where data sets lie.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Where the cells of a sweep are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Launch {
+    /// On this machine.
+    Local,
+    /// As job arrays of a Slurm cluster.
+    Slurm,
+}
+
+/// What to do with a sweep that has begun.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SweepAction {
+    /// Shows how every cell stands.
+    Status {
+        /// The sweep's folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Prints tables of what was measured, and draws pictures.
+    Report {
+        /// The sweep's folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// How it is written.
+        #[arg(long, value_enum, default_value_t = crate::sweep::report::Format::Table)]
+        format: crate::sweep::report::Format,
+    },
+    /// Prints the JSON schema of sweep files, for editors.
+    Schema,
+    /// Runs one cell: what a task of a Slurm array does.
+    #[command(hide = true)]
+    Cell {
+        /// The list of cells.
+        list: PathBuf,
+        /// Its line, from 0.
+        index: usize,
+        /// Where data sets lie.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
 }
 
 /// What to do with data sets.

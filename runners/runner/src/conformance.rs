@@ -7,13 +7,13 @@ use crate::experiment::Experiment;
 use crate::guard::guard;
 use crate::services::data_folder;
 use isotropy_core::conformance::{
-    CheckResult, Status, group, model, process, representation, sampler,
+    CheckResult, Status, group, model, process, representation, sampler, schedule,
 };
 use isotropy_core::{
     CHECKS, Component, Dataset, DatasetConfig, Error, GroupConfig, LoadContext, MetricConfig,
     ModelConfig, ModelContext, NoisingProcess, ObjectiveConfig, PlotConfig, ProcessConfig,
     Representation, RepresentationConfig, Result, SamplerConfig, ScheduleConfig, Split, State,
-    StateSpec, Streams, schedule::Family,
+    StateSpec, Streams,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -114,7 +114,7 @@ fn specific(
         }
         "schedule" => {
             let config: Box<dyn ScheduleConfig> = parse(example, results)?;
-            results.extend(check_schedule(config.as_ref())?);
+            results.extend(schedule::check_schedule(&config.build()?));
         }
         "objective" => {
             let config: Box<dyn ObjectiveConfig> = parse(example, results)?;
@@ -213,11 +213,19 @@ fn check_model(
 
 fn specs(catalogue: &Catalogue) -> Vec<(&'static str, StateSpec)> {
     let all = catalogue.components().iter().filter(|c| c.kind == "dataset");
-    let specs = all.filter_map(|component| {
-        let config: Box<dyn DatasetConfig> = serde_json::from_str(component.example).ok()?;
-        Some((component.name, config.spec().ok()?))
-    });
-    specs.collect()
+    let mut specs: Vec<_> = all
+        .filter_map(|component| {
+            let config: Box<dyn DatasetConfig> = serde_json::from_str(component.example).ok()?;
+            Some((component.name, config.spec().ok()?))
+        })
+        .collect();
+    // States that no registered dataset has (angles, rotations) are those of their drives.
+    let options = (Kind::Double, Device::Cpu);
+    specs.extend(drives(catalogue).into_iter().filter_map(|(name, drive)| {
+        let mut stream = Streams::new(0).stream("specs", 0);
+        Some((name, drive.sample_state(2, options, &mut stream)?.spec()))
+    }));
+    specs
 }
 
 /// Processes from the catalogue on drives that take these shapes; last, no process at all.
@@ -313,38 +321,6 @@ fn epoch(dataset: &dyn Dataset, streams: &Streams) -> Result<CheckResult> {
     );
     let error = (first - second).abs().max().double_value(&[]);
     Ok(CheckResult::compare(check, error, 0.0))
-}
-
-/// The family's law, noise that grows, and tables that agree with it.
-fn check_schedule(config: &dyn ScheduleConfig) -> Result<Vec<CheckResult>> {
-    let schedule = config.build()?;
-    let times: Vec<f64> = (1..=200).map(|k| f64::from(k) / 200.0).collect();
-    let values: Vec<(f64, f64)> = times.iter().map(|u| schedule.at(*u)).collect();
-    let law = |mean: f64, std: f64| match schedule.family() {
-        Family::VariancePreserving => (mean * mean + std * std - 1.0).abs(),
-        Family::VarianceExploding => (mean - 1.0).abs(),
-    };
-    let worst = values.iter().map(|(m, s)| law(*m, *s)).fold(0.0, f64::max);
-    let falls = values.windows(2).map(|p| p[0].1 - p[1].1).fold(0.0, f64::max);
-    let table = schedule.table(100);
-    let entries = table.mean.iter().zip(&table.std);
-    let table_law = entries.map(|(m, s)| law(*m, *s)).fold(0.0, f64::max);
-    let lengths = [table.beta.len(), table.mean.len(), table.std.len()];
-    let inverse = [0.2, 0.5, 0.8].iter().map(|u| {
-        let (mean, std) = schedule.at(*u);
-        (schedule.time_of_noise(std / mean) - u).abs()
-    });
-    Ok(vec![
-        CheckResult::compare("mean and std obey the family's law", worst, 1e-12),
-        CheckResult::compare("the noise never falls", falls, 0.0),
-        CheckResult::compare("the tables obey the law too", table_law, 1e-12),
-        if lengths == [101; 3] {
-            pass("tables have steps + 1 entries")
-        } else {
-            CheckResult::fail("tables have steps + 1 entries", format!("{lengths:?}"))
-        },
-        CheckResult::compare("time of a noise level", inverse.fold(0.0, f64::max), 1e-6),
-    ])
 }
 
 /// Checks everything that an experiment names, in the roles that it gives them.

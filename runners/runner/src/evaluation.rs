@@ -29,11 +29,19 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let number = |value: f64| if value.is_finite() { json!(value) } else { Value::Null };
         let mut metrics = Map::new();
+        let mut better = Map::new();
         for m in &self.measured {
             metrics.insert(m.name.clone(), number(m.value));
+            let way = match m.better {
+                Better::Lower => "lower",
+                Better::Higher => "higher",
+                Better::Neither => "neither",
+            };
+            better.insert(m.name.clone(), way.into());
         }
         json!({
             "metrics": metrics,
+            "better": better,
             "samples": {
                 "count": self.non_finite.1,
                 "non_finite": self.non_finite.0,

@@ -99,6 +99,11 @@ pub struct Train {
     /// Points in a batch.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub batch: i64,
+    /// Batches whose points and noise are drawn at once, where the model is a plain function of
+    /// columns (a perceptron) and the objective a regression; 1 draws each batch for itself. Larger is
+    /// faster for small networks and takes memory. Part of the result: random numbers depend on it.
+    #[schemars(range(min = 1, max = 4096))]
+    pub batches_at_once: u64,
     /// Batches whose gradients are averaged before a step.
     #[schemars(range(min = 1, max = 4096))]
     pub accumulate: u64,
@@ -135,6 +140,7 @@ impl Default for Train {
         Self {
             steps: 0,
             batch: 128,
+            batches_at_once: 32,
             accumulate: 1,
             optimizer: OptimizerConfig::default(),
             learning_rate: LearningRateConfig::default(),

@@ -22,6 +22,7 @@ pub mod run;
 pub mod sampling;
 pub mod services;
 pub mod signals;
+pub mod sweep;
 pub mod tensorboard;
 pub mod train;
 
@@ -87,6 +88,7 @@ fn dispatch(cli: Cli) -> Result<(), Refusal> {
         Some(Command::Reproduce { run, data_dir }) => {
             commands::reproduce::reproduce(&run, &data(data_dir))?;
         }
+        Some(Command::Sweep(args)) => commands::sweep::sweep(&args)?,
         Some(Command::Data(DataCommand::List { data_dir })) => {
             commands::data::list(&data(data_dir));
         }

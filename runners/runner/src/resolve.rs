@@ -59,13 +59,15 @@ pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
     Ok(Resolved { experiment, loaded, folder })
 }
 
-/// The folder of the file that the `config.json` of a run folder was resolved from, if it is still
-/// there: relative paths in it keep their meaning.
+/// The folder of the file that the `config.json` of a run folder, or the `cell.json` of a sweep's
+/// cell, was resolved from, if it is still there: relative paths in it keep their meaning.
 fn origin(path: &Path, folder: &Path) -> Option<PathBuf> {
-    if path.file_name()? != "config.json" {
-        return None;
-    }
-    let manifest = read_json(&folder.join("manifest.json")).ok()?;
+    let beside = match path.file_name()?.to_str()? {
+        "config.json" => "manifest.json",
+        "cell.json" => "origin.json",
+        _ => return None,
+    };
+    let manifest = read_json(&folder.join(beside)).ok()?;
     let origin = PathBuf::from(manifest["config_folder"].as_str()?);
     origin.is_dir().then_some(origin)
 }

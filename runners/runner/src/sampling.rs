@@ -61,16 +61,18 @@ pub fn sample(
         };
         let mut noise = FreshNoise::new(streams, &format!("sampler/{k}"));
         let done = (k as i64 * options.batch) as u64;
+        let mut kept = 0;
         let mut observer = |index: usize, steps: usize, state: &State| {
-            let step = index + 1;
+            let step = (index + 1).min(steps);
             let share = (size as f64 * step as f64 / steps as f64) as u64;
             progress.at(done + share, || format!("step {step}/{steps}"));
-            let every = steps.div_ceil(options.trajectory.max(1)).max(1);
-            // Counted from the end, so that the last state is among them.
-            let due = (steps - step.min(steps)).is_multiple_of(every);
-            if k == 0 && options.trajectory > 0 && due {
+            // Evenly spread, the last state among them; adaptive methods may leave steps out.
+            let due = options.trajectory * step / steps;
+            if k == 0 && due > kept {
+                kept = due;
                 trajectory.push(state.clone());
             }
+            stop.check()
         };
         let sampled = guard("sampler", || {
             sampler.run(process, built.model.as_ref(), start.clone(), &mut noise, &mut observer)
@@ -78,7 +80,6 @@ pub fn sample(
         evaluations = sampled.evaluations;
         states.push(sampled.state);
         starts.push(start);
-        stop.check()?;
     }
     progress.finish(&format!("{evaluations} evaluations a sample"));
     Ok(Samples {

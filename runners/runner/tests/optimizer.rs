@@ -128,6 +128,22 @@ fn saved_moments_continue_in_the_same_bits() {
 }
 
 #[test]
+fn a_learning_rate_that_has_all_but_vanished_makes_no_number_infinite() {
+    // A parameter without gradient (a gap in the flat layout is one) has moments of zero, and zero
+    // times an overflow is not a number.
+    for config in [ADAM, RADAM] {
+        let parameters = Tensor::from_slice(&[1.0f32, 2.0, 0.0]);
+        let gradient = Tensor::from_slice(&[0.5f32, -1.0, 0.0]);
+        let mut optimizer = config.build(&parameters).expect("builds");
+        for exponent in 0..60 {
+            let factor = 10f64.powi(-exponent);
+            optimizer.step(&parameters, &gradient, factor).expect("a step");
+            assert!(numbers(&parameters).iter().all(|x| x.is_finite()), "factor {factor}");
+        }
+    }
+}
+
+#[test]
 fn a_learning_rate_of_zero_moves_nothing() {
     for config in [ADAM, RADAM] {
         let parameters = Tensor::ones([4], (Kind::Float, Device::Cpu));

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::platform::Set;
+use crate::reproduce::{self, Request};
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Task {
     },
     /// `cargo bench` with these arguments.
     Bench(Vec<OsString>),
+    /// The runs behind a page of results, and its table.
+    Reproduce(Request),
     /// Print this text.
     Help(String),
 }
@@ -84,6 +87,18 @@ const TASKS: &[Entry] = &[
         examples: &["cargo xtask bench", "cargo xtask bench --workspace -- sampler"],
     },
     Entry {
+        name: "reproduce",
+        usage: "reproduce PAGE [--seeds N] [--jobs N] [--table]",
+        summary: "Runs what a page of results reports, and writes its table",
+        details: "Each configuration in configs/PAGE is run with seeds 0 .. N-1 (default 3), --jobs at a time (default \
+                  1; each takes the threads that its configuration says). Runs that are there are kept, interrupted \
+                  ones go on. With --table the table is written of what is there. Pages: lie.",
+        examples: &[
+            "cargo xtask reproduce lie --jobs 2",
+            "cargo xtask reproduce lie --seeds 1 --table",
+        ],
+    },
+    Entry {
         name: "help",
         usage: "help [TASK]",
         summary: "This text, or that of one task",
@@ -121,6 +136,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
         "libtorch" => {
             Ok(Task::Libtorch(if flag(entry, "--cuda", &rest)? { Set::Cuda } else { Set::Cpu }))
         }
+        "reproduce" => request(entry, &rest).map(Task::Reproduce),
         "generate" => Ok(Task::Generate { check: flag(entry, "--check", &rest)? }),
         _ => match rest.as_slice() {
             [] => Ok(Task::Help(overview())),
@@ -132,6 +148,32 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
             _ => Err(format!("usage: cargo xtask {}", entry.usage)),
         },
     }
+}
+
+/// The arguments of `reproduce`.
+fn request(entry: &Entry, rest: &[OsString]) -> Result<Request, String> {
+    let usage = |what: String| format!("{what}\n\nusage: cargo xtask {}", entry.usage);
+    let mut request = Request { page: String::new(), seeds: 3, jobs: 1, table_only: false };
+    let mut words = rest.iter().map(|word| word.to_string_lossy().into_owned());
+    while let Some(word) = words.next() {
+        let mut count = || {
+            let value = words.next().and_then(|value| value.parse::<u32>().ok());
+            value
+                .filter(|n| *n > 0)
+                .ok_or_else(|| usage(format!("`{word}` needs a positive number")))
+        };
+        match word.as_str() {
+            "--seeds" => request.seeds = count()?,
+            "--jobs" => request.jobs = count()? as usize,
+            "--table" => request.table_only = true,
+            page if reproduce::pages().contains(&page) => request.page = page.to_owned(),
+            other => return Err(usage(format!("`reproduce` does not take `{other}`"))),
+        }
+    }
+    if request.page.is_empty() {
+        return Err(usage(format!("which page? ({})", reproduce::pages().join(", "))));
+    }
+    Ok(request)
 }
 
 /// Whether the only flag that a task knows was given.
@@ -210,8 +252,14 @@ mod tests {
         assert_eq!(parsed("libtorch"), Ok(Task::Libtorch(Set::Cpu)));
         assert_eq!(parsed("libtorch --cuda"), Ok(Task::Libtorch(Set::Cuda)));
         assert_eq!(parsed("generate --check"), Ok(Task::Generate { check: true }));
+        let request = Request { page: "lie".into(), seeds: 2, jobs: 4, table_only: false };
+        assert_eq!(parsed("reproduce lie --seeds 2 --jobs 4"), Ok(Task::Reproduce(request)));
         for line in [
             "",
+            "reproduce",
+            "reproduce nothing",
+            "reproduce lie --seeds",
+            "reproduce lie --jobs 0",
             "tset",
             "test --cuda",
             "libtorch cuda",

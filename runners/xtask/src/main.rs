@@ -11,6 +11,7 @@ mod libtorch;
 mod platform;
 mod project;
 mod python;
+mod reproduce;
 #[cfg(test)]
 mod scratch;
 mod steps;
@@ -64,6 +65,10 @@ fn perform(task: Task) -> Outcome<()> {
         Task::Bench(args) => {
             libtorch::ensure(&project)?;
             replace_by(project.cargo().arg("bench").args(args))
+        }
+        Task::Reproduce(request) => {
+            libtorch::ensure(&project)?;
+            reproduce::reproduce(&project, &request)
         }
         Task::Help(_) => Ok(()),
     }

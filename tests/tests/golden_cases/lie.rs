@@ -325,7 +325,13 @@ fn reverse_step(case: &Case, name: &str, expected: &[(&str, Value)]) {
         let sampled = config
             .build()
             .unwrap()
-            .run(process.as_ref(), &model, start, &mut noise, &mut |_, _, _| {})
+            .run(
+                process.as_ref(),
+                &model,
+                start,
+                &mut noise,
+                &mut isotropy_core::sampler::unobserved,
+            )
             .unwrap();
         case.assert_close(key, sampled.state.x());
     }
@@ -362,7 +368,13 @@ fn divergence_bias(case: &Case) {
         let sampled = config
             .build()
             .unwrap()
-            .run(process.as_ref(), model.as_ref(), start, &mut noise, &mut |_, _, _| {})
+            .run(
+                process.as_ref(),
+                model.as_ref(),
+                start,
+                &mut noise,
+                &mut isotropy_core::sampler::unobserved,
+            )
             .unwrap();
         let tau = fields(&polar).coordinates().unwrap().tau(&sampled.state);
         let rows = tau.single().isfinite().all_dim(1, false);

@@ -147,7 +147,9 @@ fn the_guidance_weight_reaches_the_h_term_alone() {
         let mut noise = FreshNoise::new(&Streams::new(3), "sampler");
         let start = process.prior(&pairs(Moves::Image), &mut stream("prior")).unwrap();
         let euler = Euler { steps: 20, weight };
-        let samples = euler.run(&process, &model, start, &mut noise, &mut |_, _, _| {}).unwrap();
+        let samples = euler
+            .run(&process, &model, start, &mut noise, &mut isotropy_core::sampler::unobserved)
+            .unwrap();
         ends.push(samples.state);
     }
     assert!(crate::harness::difference(ends[0].x(), ends[1].x()) > 1e-3);

@@ -45,7 +45,7 @@ impl Sampler for Euler {
             let z = noise.draw(k as u64, &state, &terms, drive)?;
             let xi = back.scale(step.length()).add_scaled(&z, step.length().sqrt());
             state = drive.flow(&state, &xi);
-            observer(k, self.steps, &state);
+            observer(k, self.steps, &state)?;
         }
         Ok(Sampled { state, evaluations: self.steps })
     }
@@ -165,7 +165,10 @@ impl Row {
         let mut recording = RecordingNoise::new(fresh);
         let start = process.prior(&self.clean, &mut stream("prior")).unwrap();
         let run = |start: State, noise: &mut dyn Noise| {
-            euler.run(process, &self.model, start, noise, &mut |_, _, _| {}).unwrap().state
+            euler
+                .run(process, &self.model, start, noise, &mut isotropy_core::sampler::unobserved)
+                .unwrap()
+                .state
         };
         let end = run(start.clone(), &mut recording);
         assert_eq!(end.spec(), start.spec());

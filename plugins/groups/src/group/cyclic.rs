@@ -65,6 +65,12 @@ impl Group for Cyclic {
     fn finite(&self) -> Option<&dyn FiniteGroup> {
         Some(self)
     }
+
+    /// The rotations of a regular polygon of the plane.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        let angle = g.single().to_kind(kind) * (std::f64::consts::TAU / self.order as f64);
+        Some((super::So2::matrix(&angle.unsqueeze(-1)), None))
+    }
 }
 
 impl FiniteGroup for Cyclic {

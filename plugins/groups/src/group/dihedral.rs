@@ -77,6 +77,16 @@ impl Group for Dihedral {
     fn finite(&self) -> Option<&dyn FiniteGroup> {
         Some(self)
     }
+
+    /// The symmetries of a regular polygon of the plane with a corner on the x axis, which `s`
+    /// mirrors in that axis.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        let (rotation, reflected) = self.parts(g.single());
+        let angle = rotation.to_kind(kind) * (std::f64::consts::TAU / self.rotations as f64);
+        let sign: Tensor = 1.0 - reflected.to_kind(kind) * 2.0;
+        let columns = Tensor::stack(&[&sign.ones_like(), &sign], -1).unsqueeze(-2);
+        Some((super::So2::matrix(&angle.unsqueeze(-1)) * columns, None))
+    }
 }
 
 impl FiniteGroup for Dihedral {

@@ -62,6 +62,11 @@ impl Group for Dilations {
     fn lie(&self) -> Option<&dyn LieGroup> {
         Some(self)
     }
+
+    /// The factor, on the line.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        Some((g.single().to_kind(kind).exp().unsqueeze(-1), None))
+    }
 }
 
 impl LieGroup for Dilations {
@@ -69,7 +74,10 @@ impl LieGroup for Dilations {
         xi.single().shallow_clone().into()
     }
 
+    /// # Errors
+    /// `Numbers` for numbers that are not finite.
     fn log(&self, g: &Element) -> Result<Xi> {
+        self.check(g)?;
         Ok(g.single().shallow_clone().into())
     }
 

@@ -6,15 +6,23 @@
 //! | [`Dilations`] (R+) | logarithm of the factor, `[1]` | the same |
 //! | [`Translations`] (T(n)) | the vector, `[n]` | the same |
 //! | [`So3`] | rotation matrix, `[3, 3]` | rotation vector, `[3]` |
-//! | [`SoN`] (n >= 4) | rotation matrix, `[n, n]` | - (not yet) |
+//! | [`SoN`] | rotation matrix, `[n, n]` | plane angles, `[n (n - 1) / 2]` |
 //! | [`Su2`] | unit quaternion `(w, x, y, z)`, `[4]` | rotation vector, `[3]` |
 //! | [`Se2`], [`Se3`] | homogeneous matrix, `[3, 3]`, `[4, 4]` | `(omega, v)`, `[3]`, `[6]` |
+//! | [`Torus`] (T^n) | angles in `[-pi, pi]`, `[n]` | the same |
+//! | [`GlN`] (GL(n)+) | matrix, `[n, n]` | its entries, `[n^2]` |
+//! | [`Heisenberg`] | `(x, y, z)`, `[3]` | `(a, b, c)`, `[3]` |
 //! | [`Cyclic`], [`Dihedral`] | index, `[]` | - |
 //! | [`Product`] | the factors' tensors one after another | likewise |
+//! | [`Power`] | the base's tensors behind an index axis | likewise |
 
 mod cyclic;
 mod dihedral;
 mod dilations;
+mod gl_n;
+mod heisenberg;
+mod matrix_log;
+mod power;
 mod product;
 pub(crate) mod rotation_math;
 mod se2;
@@ -23,11 +31,15 @@ mod so2;
 mod so3;
 mod so_n;
 mod su2;
+mod tori;
 mod translations;
 
 pub use cyclic::{Cyclic, CyclicConfig};
 pub use dihedral::{Dihedral, DihedralConfig};
 pub use dilations::{Dilations, DilationsConfig};
+pub use gl_n::{GlN, GlNConfig};
+pub use heisenberg::{Heisenberg, HeisenbergConfig};
+pub use power::{Power, PowerConfig};
 pub use product::{Product, ProductConfig};
 pub use se2::{Se2, Se2Config};
 pub use se3::{Se3, Se3Config};
@@ -35,9 +47,9 @@ pub use so_n::{SoN, SoNConfig};
 pub use so2::{So2, So2Config, wrap};
 pub use so3::{So3, So3Config};
 pub use su2::{Su2, Su2Config};
+pub use tori::{ToriConfig, Torus};
 pub use translations::{Translations, TranslationsConfig};
 
-use isotropy_core::{Error, Result};
 use tch::Tensor;
 
 /// The leading axes with a last axis of `size`.
@@ -57,24 +69,4 @@ fn lead(xi_shape: &[Vec<i64>]) -> &[i64] {
 fn non_finite(a: &Tensor) -> Tensor {
     // 0 * x is 0 for finite x and NaN otherwise.
     (a * 0.0).sum_dim_intlist(-1, false, None).nan_to_num(f64::INFINITY, None, None)
-}
-
-/// Refuses elements that left the group.
-///
-/// # Errors
-/// `Numbers` with the size of the largest violation.
-fn require_member(name: &str, violation: &Tensor) -> Result<()> {
-    if violation.numel() == 0 {
-        return Ok(());
-    }
-    // Single precision loses about 1e-6 in a long chain of products; a matrix that is not a
-    // rotation at all is off by far more.
-    let allowed = if violation.kind() == tch::Kind::Double { 1e-8 } else { 1e-4 };
-    let worst = violation.max().double_value(&[]);
-    if worst <= allowed {
-        return Ok(());
-    }
-    Err(Error::Numbers(format!(
-        "not an element of {name}: the defining equations are violated by {worst:.3e} (allowed: {allowed:.0e})"
-    )))
 }

@@ -43,6 +43,19 @@ impl Product {
         })
     }
 
+    /// Refuses elements of another number of tensors.
+    fn count(&self, g: &Element) -> Result<()> {
+        if g.0.len() == self.factors() {
+            return Ok(());
+        }
+        Err(Error::Numbers(format!(
+            "not an element of {}: {} tensors in place of {}",
+            self.name(),
+            g.0.len(),
+            self.factors()
+        )))
+    }
+
     fn part(a: &Element, range: std::ops::Range<usize>) -> Element {
         Element(a.0[range].iter().map(Tensor::shallow_clone).collect())
     }
@@ -81,6 +94,11 @@ impl Group for Product {
 
     fn xi_shape(&self, lead: &[i64]) -> Option<Vec<Vec<i64>>> {
         let shapes: Option<Vec<_>> = self.groups.iter().map(|g| g.xi_shape(lead)).collect();
+        Some(shapes?.concat())
+    }
+
+    fn example_shape(&self, points: i64) -> Option<Vec<Vec<i64>>> {
+        let shapes: Option<Vec<_>> = self.groups.iter().map(|g| g.example_shape(points)).collect();
         Some(shapes?.concat())
     }
 
@@ -123,6 +141,12 @@ impl Group for Product {
         Self::largest(self.ranges().map(|(g, r)| g.violation(&Self::part(a, r))).collect())
     }
 
+    /// Each factor refuses in its own words.
+    fn check(&self, g: &Element) -> Result<()> {
+        self.count(g)?;
+        self.ranges().try_for_each(|(group, range)| group.check(&Self::part(g, range)))
+    }
+
     fn lie(&self) -> Option<&dyn LieGroup> {
         self.groups.iter().all(|g| g.lie().is_some()).then_some(self)
     }
@@ -142,6 +166,7 @@ impl LieGroup for Product {
     }
 
     fn log(&self, g: &Element) -> Result<Xi> {
+        self.count(g)?;
         let mut parts = Vec::with_capacity(self.factors());
         for (group, range) in self.algebras() {
             parts.extend(group.log(&Self::part(g, range))?.0);
@@ -151,6 +176,10 @@ impl LieGroup for Product {
 
     fn injectivity_radius(&self) -> f64 {
         self.algebras().map(|(g, _)| g.injectivity_radius()).fold(f64::INFINITY, f64::min)
+    }
+
+    fn storage_error(&self, kind: Kind) -> f64 {
+        self.algebras().map(|(g, _)| g.storage_error(kind)).fold(0.0, f64::max)
     }
 
     fn bracket(&self, a: &Xi, b: &Xi) -> Xi {

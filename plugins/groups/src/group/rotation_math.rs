@@ -95,12 +95,32 @@ pub fn hat(a: &Tensor) -> Tensor {
     Tensor::stack(&rows, -2)
 }
 
+/// `1 + hat(axial) + u v^T - (u . v)`, entry by entry (products of small matrices cost more), for
+/// `u` a multiple of `v`; all `[.., 3]`.
+fn rotation(axial: &Tensor, u: &Tensor, v: &Tensor) -> Tensor {
+    let [ax, ay, az] = [0, 1, 2].map(|k| axial.select(-1, k));
+    let [ux, uy, uz] = [0, 1, 2].map(|k| u.select(-1, k));
+    let [x, y, z] = [0, 1, 2].map(|k| v.select(-1, k));
+    let (xx, yy, zz) = (&ux * &x, &uy * &y, &uz * &z);
+    let (xy, xz, yz) = (&ux * &y, &ux * &z, &uy * &z);
+    let entries: [Tensor; 9] = [
+        1.0 - (&yy + &zz),
+        &xy - &az,
+        &xz + &ay,
+        &xy + &az,
+        1.0 - (&xx + &zz),
+        &yz - &ax,
+        &xz - &ay,
+        &yz + &ax,
+        1.0 - (&xx + &yy),
+    ];
+    Tensor::stack(&entries, -1).unflatten(-1, [3, 3])
+}
+
 /// Rotation matrices of rotation vectors (Rodrigues): `1 + sinc hat + (1 - cos)/a^2 hat^2`.
 pub fn exp_so3(xi: &Tensor) -> Tensor {
-    let s = square_norm(xi).unsqueeze(-1);
-    let k = hat(xi);
-    let eye = Tensor::eye(3, (xi.kind(), xi.device()));
-    eye + sinc(&s) * &k + one_minus_cos(&s) * k.matmul(&k)
+    let s = square_norm(xi);
+    rotation(&(sinc(&s) * xi), &(one_minus_cos(&s) * xi), xi)
 }
 
 /// Unit quaternions `(w, x, y, z)`, `[.., 4]`, of rotation matrices. Of the four rows of
@@ -132,13 +152,10 @@ pub fn quaternion(r: &Tensor) -> Tensor {
     &row / square_norm(&row).sqrt()
 }
 
-/// Rotation matrices of unit quaternions `(w, x, y, z)`.
+/// Rotation matrices of unit quaternions `(w, v)`: `1 + 2 w hat(v) + 2 hat(v)^2`.
 pub fn matrix(q: &Tensor) -> Tensor {
-    let w = q.narrow(-1, 0, 1).unsqueeze(-1);
-    let k = hat(&q.narrow(-1, 1, 3));
-    let eye = Tensor::eye(3, (q.kind(), q.device()));
-    // v v^T = k^2 + |v|^2, so that 1 + 2 w k + 2 k^2 is the rotation.
-    eye + (w * &k + k.matmul(&k)) * 2.0
+    let twice = q.narrow(-1, 1, 3) * 2.0;
+    rotation(&(q.narrow(-1, 0, 1) * &twice), &twice, &q.narrow(-1, 1, 3))
 }
 
 /// `2 atan2(|v|, w) / |v|` for unit quaternions `(w, v)`, shape `[.., 1]`.
@@ -159,14 +176,63 @@ pub fn log_factor(q: &Tensor) -> Tensor {
     sum.where_self(&near, &closed)
 }
 
+/// What rounding makes of a zero among entries of size 1.
+fn rounding(kind: Kind) -> f64 {
+    if kind == Kind::Double { 1e-15 } else { 5e-7 }
+}
+
+/// The one of the two unit quaternions of each rotation matrix that has `w >= 0`; where `w` is zero
+/// within rounding (half turns), the one whose entry of largest modulus is positive.
+pub fn signed_quaternion(r: &Tensor) -> Tensor {
+    let q = quaternion(r);
+    q.neg().where_self(&q.narrow(-1, 0, 1).lt(-rounding(q.kind())), &q)
+}
+
 /// Rotation vectors, of norm at most pi, of rotation matrices. At angle pi, within rounding, both
 /// signs are right; the one whose component of largest modulus is positive is returned.
 pub fn log_so3(r: &Tensor) -> Tensor {
-    let q = quaternion(r);
-    let w = q.narrow(-1, 0, 1);
-    let rounding = if q.kind() == Kind::Double { 1e-15 } else { 5e-7 };
-    let q = q.neg().where_self(&w.lt(-rounding), &q);
+    let q = signed_quaternion(r);
     log_factor(&q) * q.narrow(-1, 1, 3)
+}
+
+/// `Rz(phi1) Ry(theta) Rz(phi2)` of angles `(phi1, theta, phi2)`, `[.., 3]`.
+pub fn from_euler_zyz(angles: &Tensor) -> Tensor {
+    let (c, s) = (angles.cos(), angles.sin());
+    let of = |a: &Tensor, k: i64| a.select(-1, k);
+    let (c1, ct, c2) = (of(&c, 0), of(&c, 1), of(&c, 2));
+    let (s1, st, s2) = (of(&s, 0), of(&s, 1), of(&s, 2));
+    let rows = [
+        Tensor::stack(
+            &[&c1 * &ct * &c2 - &s1 * &s2, -(&c1 * &ct * &s2) - &s1 * &c2, &c1 * &st],
+            -1,
+        ),
+        Tensor::stack(&[&s1 * &ct * &c2 + &c1 * &s2, &c1 * &c2 - &s1 * &ct * &s2, &s1 * &st], -1),
+        Tensor::stack(&[-(&st * &c2), &st * &s2, ct], -1),
+    ];
+    Tensor::stack(&rows, -2)
+}
+
+/// Angles `(phi1, theta, phi2)` with `theta` in `[0, pi]` and the others in `[-pi, pi]`; where
+/// `sin theta` is zero within rounding, `phi1 = 0`.
+pub fn euler_zyz(r: &Tensor) -> Tensor {
+    let at = |i: i64, j: i64| r.select(-2, i).select(-1, j);
+    let (x, y, z) = (at(0, 2), at(1, 2), at(2, 2));
+    let square = x.square() + y.square();
+    let locked = square.le(rounding(r.kind()).powi(2));
+    // In gimbal lock a harmless place stands in for atan2(0, 0) and the root of 0, whose
+    // derivatives are NaN.
+    let (zero, one) = (x.zeros_like(), x.ones_like());
+    let x = one.where_self(&locked, &x);
+    let y = zero.where_self(&locked, &y);
+    let sine = zero.where_self(&locked, &one.where_self(&locked, &square).sqrt());
+    let theta = sine.atan2(&z);
+    let phi1 = y.atan2(&x);
+    // The second row of Rz(-phi1) R is (sin phi2, cos phi2, 0), whatever theta is.
+    let rho = (x.square() + y.square()).sqrt();
+    let (cosine, sine) = (x / &rho, y / &rho);
+    let phi2 =
+        (&cosine * at(1, 0) - &sine * at(0, 0)).atan2(&(&cosine * at(1, 1) - &sine * at(0, 1)));
+    Tensor::stack(&[phi1, theta, phi2], -1)
 }
 
 /// By how much matrices `[.., n, n]` fail to be rotations: the largest entry of `|R^T R - 1|` plus

@@ -3,7 +3,7 @@
 //! Elements are homogeneous matrices, coefficients `(omega, v_x, v_y)` with the angular velocity
 //! first. exp is injective for `|omega| < pi`; at a half turn log returns the angle that atan2 gives.
 
-use super::{lead, require_member, rotation_math as math, so2::So2, with_axis};
+use super::{lead, rotation_math as math, so2::So2, with_axis};
 use isotropy_core::{
     Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
     schemars::{self, JsonSchema},
@@ -77,6 +77,12 @@ impl Group for Se2 {
     fn lie(&self) -> Option<&dyn LieGroup> {
         Some(self)
     }
+
+    /// Rotation and translation of points.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        let (rotation, shift) = math::split_homogeneous(&g.single().to_kind(kind));
+        Some((rotation, Some(shift)))
+    }
 }
 
 impl LieGroup for Se2 {
@@ -90,7 +96,7 @@ impl LieGroup for Se2 {
     /// # Errors
     /// `Numbers` for a matrix that is not a rigid motion.
     fn log(&self, g: &Element) -> Result<Xi> {
-        require_member("SE(2)", &self.violation(g))?;
+        self.check(g)?;
         let (r, t) = math::split_homogeneous(g.single());
         let column = r.select(-1, 0);
         let omega = column.narrow(-1, 1, 1).atan2(&column.narrow(-1, 0, 1));

@@ -3,7 +3,7 @@
 //! Elements are homogeneous matrices, coefficients `(omega, v)` with the angular velocity first. exp
 //! is injective for `|omega| < pi`; at angle pi log follows [`So3`](super::So3).
 
-use super::{lead, require_member, rotation_math as math, with_axis};
+use super::{lead, rotation_math as math, with_axis};
 use isotropy_core::{
     Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
     schemars::{self, JsonSchema},
@@ -72,6 +72,12 @@ impl Group for Se3 {
     fn lie(&self) -> Option<&dyn LieGroup> {
         Some(self)
     }
+
+    /// Rotation and translation of points.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        let (rotation, shift) = math::split_homogeneous(&g.single().to_kind(kind));
+        Some((rotation, Some(shift)))
+    }
 }
 
 impl LieGroup for Se3 {
@@ -90,7 +96,7 @@ impl LieGroup for Se3 {
     /// # Errors
     /// `Numbers` for a matrix that is not a rigid motion.
     fn log(&self, g: &Element) -> Result<Xi> {
-        require_member("SE(3)", &self.violation(g))?;
+        self.check(g)?;
         let (r, t) = math::split_homogeneous(g.single());
         let omega = math::log_so3(&r);
         let s = math::square_norm(&omega);

@@ -5,7 +5,7 @@
 //! angle itself. At the cut locus both `pi` and `-pi` stand for the half turn; log returns the one
 //! that the element carries.
 
-use super::{non_finite, require_member, with_axis};
+use super::{non_finite, with_axis};
 use isotropy_core::{
     Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
     schemars::{self, JsonSchema},
@@ -79,6 +79,11 @@ impl Group for So2 {
     fn lie(&self) -> Option<&dyn LieGroup> {
         Some(self)
     }
+
+    /// The rotation matrix.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        Some((Self::matrix(&g.single().to_kind(kind)), None))
+    }
 }
 
 impl LieGroup for So2 {
@@ -89,7 +94,7 @@ impl LieGroup for So2 {
     /// # Errors
     /// `Numbers` for an angle outside `[-pi, pi]`.
     fn log(&self, g: &Element) -> Result<Xi> {
-        require_member("SO(2)", &self.violation(g))?;
+        self.check(g)?;
         Ok(g.single().shallow_clone().into())
     }
 

@@ -4,7 +4,7 @@
 //! digits near pi; at angle pi (within rounding) it returns the rotation vector whose component of
 //! largest modulus is positive. Both have finite derivatives at the identity.
 
-use super::{lead, require_member, rotation_math as math, with_axis};
+use super::{lead, rotation_math as math, with_axis};
 use isotropy_core::{
     Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
     schemars::{self, JsonSchema},
@@ -19,14 +19,32 @@ use tch::{Device, Kind, Tensor};
 pub struct So3;
 
 impl So3 {
-    /// Unit quaternions `(w, x, y, z)`, `[.., 4]`, of rotation matrices; the sign is arbitrary.
+    /// Unit quaternions `(w, x, y, z)`, `[.., 4]`, of rotation matrices, of the two the one with
+    /// `w >= 0`. For half turns (`w` zero within rounding, so that `w` may come out as a negative
+    /// rounding error) it is the one whose entry of largest modulus is positive, as in log. No
+    /// digits are lost at any rotation, trace -1 included.
     pub fn quaternion(r: &Tensor) -> Tensor {
-        math::quaternion(r)
+        math::signed_quaternion(r)
     }
 
-    /// Rotation matrices of unit quaternions `(w, x, y, z)`, `[.., 4]`.
+    /// Rotation matrices of unit quaternions `(w, x, y, z)`, `[.., 4]`; `q` and `-q` give the same.
+    /// Not checked: [`Su2`](super::Su2) tells how far a quaternion is from a unit.
     pub fn from_quaternion(q: &Tensor) -> Tensor {
         math::matrix(q)
+    }
+
+    /// Rotation matrices `Rz(phi1) Ry(theta) Rz(phi2)` of ZYZ Euler angles `(phi1, theta, phi2)` in
+    /// radians, `[.., 3]`; any real numbers (sism.md 2.5).
+    pub fn from_euler_zyz(angles: &Tensor) -> Tensor {
+        math::from_euler_zyz(angles)
+    }
+
+    /// ZYZ Euler angles `(phi1, theta, phi2)`, `[.., 3]`, of rotation matrices, with `theta` in
+    /// `[0, pi]` and the others in `[-pi, pi]`. In gimbal lock (`sin theta` zero within rounding)
+    /// only `phi1 + phi2` (`theta = 0`) or `phi2 - phi1` (`theta = pi`) is determined; `phi1 = 0` is
+    /// returned, and the derivatives of `phi1` and `theta` are zero there.
+    pub fn euler_zyz(r: &Tensor) -> Tensor {
+        math::euler_zyz(r)
     }
 }
 
@@ -75,6 +93,11 @@ impl Group for So3 {
     fn lie(&self) -> Option<&dyn LieGroup> {
         Some(self)
     }
+
+    /// The matrix itself.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        Some((g.single().to_kind(kind), None))
+    }
 }
 
 impl LieGroup for So3 {
@@ -85,7 +108,7 @@ impl LieGroup for So3 {
     /// # Errors
     /// `Numbers` for a matrix that is not a rotation.
     fn log(&self, g: &Element) -> Result<Xi> {
-        require_member("SO(3)", &self.violation(g))?;
+        self.check(g)?;
         Ok(math::log_so3(g.single()).into())
     }
 

@@ -5,7 +5,7 @@
 //! injective up to `2 pi`. At the cut locus, the quaternion -1, every direction is right; log
 //! returns `2 pi e_z`.
 
-use super::{lead, require_member, rotation_math as math, with_axis};
+use super::{lead, rotation_math as math, with_axis};
 use isotropy_core::{
     Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
     schemars::{self, JsonSchema},
@@ -74,6 +74,20 @@ impl Group for Su2 {
     fn lie(&self) -> Option<&dyn LieGroup> {
         Some(self)
     }
+
+    /// Hamilton's product from the left, on quaternions `(w, x, y, z)` of R^4.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        let q = g.single().to_kind(kind);
+        let part = |i: i64, sign: f64| q.select(-1, i) * sign;
+        let row = |entries: [(i64, f64); 4]| Tensor::stack(&entries.map(|(i, s)| part(i, s)), -1);
+        let rows = [
+            row([(0, 1.0), (1, -1.0), (2, -1.0), (3, -1.0)]),
+            row([(1, 1.0), (0, 1.0), (3, -1.0), (2, 1.0)]),
+            row([(2, 1.0), (3, 1.0), (0, 1.0), (1, -1.0)]),
+            row([(3, 1.0), (2, -1.0), (1, 1.0), (0, 1.0)]),
+        ];
+        Some((Tensor::stack(&rows, -2), None))
+    }
 }
 
 impl LieGroup for Su2 {
@@ -89,7 +103,7 @@ impl LieGroup for Su2 {
     /// # Errors
     /// `Numbers` for a quaternion that is not a unit.
     fn log(&self, g: &Element) -> Result<Xi> {
-        require_member("SU(2)", &self.violation(g))?;
+        self.check(g)?;
         let q = g.single();
         let (w, v) = parts(q);
         let xi = math::log_factor(q) * &v;

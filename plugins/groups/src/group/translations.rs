@@ -39,6 +39,11 @@ impl Group for Translations {
         self.dimension.map(|n| with_axis(lead, n))
     }
 
+    /// Vectors of three numbers, where the state would say how many.
+    fn example_shape(&self, points: i64) -> Option<Vec<Vec<i64>>> {
+        Some(with_axis(&[points], self.dimension.unwrap_or(3)))
+    }
+
     fn identity(&self, xi_shape: &[Vec<i64>], options: (Kind, Device)) -> Element {
         Tensor::zeros(&xi_shape[0], options).into()
     }
@@ -76,6 +81,14 @@ impl Group for Translations {
     fn lie(&self) -> Option<&dyn LieGroup> {
         Some(self)
     }
+
+    /// A shift of points, where the dimension is known.
+    fn affine(&self, g: &Element, kind: Kind) -> Option<(Tensor, Option<Tensor>)> {
+        let n = self.dimension?;
+        let shift = g.single().to_kind(kind);
+        let shape = [shift.size().as_slice(), &[n]].concat();
+        Some((Tensor::eye(n, (kind, shift.device())).expand(shape, false), Some(shift)))
+    }
 }
 
 impl LieGroup for Translations {
@@ -87,7 +100,10 @@ impl LieGroup for Translations {
         xi.single().shallow_clone().into()
     }
 
+    /// # Errors
+    /// `Numbers` for numbers that are not finite.
     fn log(&self, g: &Element) -> Result<Xi> {
+        self.check(g)?;
         Ok(g.single().shallow_clone().into())
     }
 

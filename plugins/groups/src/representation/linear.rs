@@ -50,6 +50,17 @@ pub(crate) fn move_fields(
     frames: &Tensor,
     other: impl Fn(&str, &Field) -> Result<Field>,
 ) -> Result<State> {
+    move_affine(state, m, None, frames, other)
+}
+
+/// As [`move_fields`], with a shift `[B, n]` of points (not of vectors) after the matrices.
+pub(crate) fn move_affine(
+    state: &State,
+    m: &Tensor,
+    shift: Option<&Tensor>,
+    frames: &Tensor,
+    other: impl Fn(&str, &Field) -> Result<Field>,
+) -> Result<State> {
     let (batch, n) = (state.batch_size(), m.size()[2]);
     state.try_map(|name, field| {
         let axis = match field.moves {
@@ -66,9 +77,13 @@ pub(crate) fn move_fields(
             )));
         }
         let field = batched(field, batch);
-        Ok(match field.moves {
-            Moves::Frame => field.with(apply_frames(frames, &field.tensor)),
-            _ => field.with(apply(m, &field.tensor)),
+        let moved = match field.moves {
+            Moves::Frame => apply_frames(frames, &field.tensor),
+            _ => apply(m, &field.tensor),
+        };
+        Ok(match shift {
+            Some(b) if field.moves == Moves::Point => field.with(&moved + spread(b, &moved)),
+            _ => field.with(moved),
         })
     })
 }

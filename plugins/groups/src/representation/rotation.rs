@@ -1,10 +1,9 @@
 //! SO(2) or SO(3) acting linearly on everything that is a point, a vector or a frame.
 
-use super::{charted::TAU, linear};
+use super::{charted::TAU, defining, linear};
 use crate::group::{So2, So3};
 use isotropy_core::{
-    Element, Error, Field, Group, Moves, Representation, RepresentationConfig, Result, State,
-    StateSpec, Stream,
+    Element, Error, Group, Representation, RepresentationConfig, Result, State, StateSpec, Stream,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -69,23 +68,7 @@ impl Representation for Rotation {
 
     fn accepts(&self, spec: &StateSpec) -> Result<()> {
         let n = self.dimension();
-        let fields = spec.lift.iter().chain(&spec.context).map(|(name, f)| (name.as_str(), f));
-        for (name, field) in std::iter::once(("value", &spec.value)).chain(fields) {
-            let fits = match field.moves {
-                Moves::Fixed | Moves::Scalar => true,
-                Moves::Point | Moves::Vector => field.shape.last() == Some(&n),
-                Moves::Frame => field.shape.len() >= 2 && field.shape[field.shape.len() - 2] == n,
-                Moves::Coordinates => name == TAU && n == 2,
-                Moves::Image => false,
-            };
-            if !fits {
-                return Err(Error::Unsupported(format!(
-                    "rotations of {n}-vectors cannot move '{name}' ({:?} of shape {:?})",
-                    field.moves, field.shape
-                )));
-            }
-        }
-        Ok(())
+        defining::fits(&self.name(), n, true, spec, |name| name == TAU && n == 2)
     }
 
     fn act(&self, g: &Element, state: &State) -> Result<State> {
@@ -97,11 +80,7 @@ impl Representation for Rotation {
                 let shift = Tensor::cat(&[&angle.zeros_like(), angle], -1);
                 return Ok(field.with(tau + linear::spread(&shift, tau)));
             }
-            Err(Error::Unsupported(format!(
-                "rotations of {}-vectors cannot move '{name}' ({:?})",
-                self.dimension(),
-                field.moves
-            )))
+            Err(defining::refusal(&self.name(), name, field.moves, &field.tensor.size()))
         })
     }
 
@@ -109,26 +88,13 @@ impl Representation for Rotation {
         Ok(linear::apply(&self.matrix(g), v))
     }
 
-    /// A set of four points with a vector and a frame each, and a direction that all share.
     fn sample_state(
         &self,
         batch: i64,
         options: (Kind, Device),
         stream: &mut Stream,
     ) -> Option<State> {
-        let n = self.dimension();
-        let mut draw = |shape: &[i64]| stream.normal(shape, options);
-        let value = Field::new(draw(&[batch, 4, n]), Moves::Point).indexed(1);
-        let vectors = Field::new(draw(&[batch, 4, n]), Moves::Vector).indexed(1);
-        let frames = Field::new(draw(&[batch, 4, n, n]), Moves::Frame).indexed(1);
-        let shared = Field::new(draw(&[4, n]), Moves::Point).shared().indexed(0);
-        let shared = linear::batched(&shared, batch);
-        let state = State::new(value)
-            .with_context("velocity", vectors)
-            .with_context("frame", frames)
-            .with_context("index", shared)
-            .with_context("mass", Field::new(draw(&[batch, 4, 1]), Moves::Scalar).indexed(1));
-        Some(state)
+        Some(defining::sample_state(self.dimension(), true, batch, options, stream))
     }
 }
 

@@ -3,12 +3,14 @@
 mod assignment;
 mod finite;
 mod mmd;
+mod nll;
 mod points;
 mod wasserstein;
 
 pub use assignment::assignment;
 pub use finite::FiniteConfig;
 pub use mmd::{MmdConfig, median_distance, mmd, mmd_multi_scale};
+pub use nll::NllConfig;
 pub use wasserstein::{WassersteinConfig, wasserstein};
 
 #[cfg(test)]

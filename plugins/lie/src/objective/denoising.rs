@@ -2,9 +2,10 @@
 //! (sism.md 1.3). Its minimiser is the conditional mean of the target, which makes the prediction
 //! the (generalised) score.
 
+use super::times::{Draws, Times};
 use isotropy_core::{
-    Error, Kernel, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig, PredictionKind,
-    Result, Scale, ScoreModel, State, Xi,
+    Columns, Error, Kernel, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig,
+    PredictionKind, Regression, Result, Root, Scale, ScoreModel, State, Xi,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ pub enum ErrorNorm {
 }
 
 /// How errors at different times count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weighting {
     /// Every prediction is compared on the scale of the noise: the error of a score is multiplied
@@ -46,24 +47,38 @@ pub enum Weighting {
     /// The error of the prediction as it is. With the prediction `score` this is the published loss
     /// with target `-eta / sigma`, which the smallest times dominate (sism.md, pitfall 12).
     Unit,
+    /// The weight of Karras et al. (2022): `(sigma^2 + sigma_data^2) / (sigma sigma_data)^2` on the
+    /// squared error of clean coordinates, with `sigma` the standard deviation of the kernel over
+    /// its mean factor. The raw output of an `edm-preconditioned` network then has weight 1 at every
+    /// noise level. Other predictions count by the error of the clean coordinates that they imply.
+    Edm(EdmWeight),
 }
 
-/// How the times of a batch are drawn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Times {
-    /// One in each of as many equal slices of the time axis as there are points: the loss varies
-    /// less from batch to batch.
-    #[default]
-    Stratified,
-    /// Each for itself.
-    Independent,
+/// Parameter of the weighting `edm`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EdmWeight {
+    /// Standard deviation of the clean coordinates, in their unit, as the model has it; positive.
+    #[schemars(range(min = 1e-9, max = 1e9))]
+    pub sigma_data: f64,
 }
 
 #[typetag::serde(name = "denoising")]
 impl ObjectiveConfig for DenoisingConfig {
     fn build(&self) -> Result<Box<dyn Objective>> {
-        Ok(Box::new(Denoising(self.clone())))
+        let positive = |pointer: &str, value: f64| {
+            if value > 0.0 && value.is_finite() {
+                return Ok(());
+            }
+            Err(Error::config(pointer, format!("{value} must be a positive number")))
+        };
+        if let Weighting::Edm(edm) = self.weighting {
+            positive("/weighting/edm/sigma_data", edm.sigma_data)?;
+        }
+        if let Times::LogNormal(law) = self.times {
+            positive("/times/log-normal/std", law.std)?;
+        }
+        Ok(Box::new(Denoising { config: self.clone(), times: Draws::new(self.times) }))
     }
 }
 
@@ -76,11 +91,14 @@ isotropy_core::register!(
 );
 
 #[derive(Debug)]
-struct Denoising(DenoisingConfig);
+struct Denoising {
+    config: DenoisingConfig,
+    times: Draws,
+}
 
 impl Denoising {
     fn error(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
-        match self.0.error {
+        match self.config.error {
             ErrorNorm::Squared => prediction.mse_loss(target, Reduction::Sum),
             ErrorNorm::Absolute => prediction.l1_loss(target, Reduction::Sum),
         }
@@ -100,14 +118,28 @@ impl Denoising {
             let both =
                 |f: &dyn Fn(&Tensor) -> Tensor, pair: (Tensor, Tensor)| (f(&pair.0), f(&pair.1));
             let mut pair = (head.shallow_clone(), target.shallow_clone());
-            if self.0.weighting == Weighting::NoiseScale {
+            if self.config.weighting != Weighting::Unit {
                 let (mean, std): (&Scale, &Scale) = (&kernel.mean[k], &kernel.std[k]);
+                let colour = kernel.colour[k].as_ref();
+                let root = |x: Tensor, f: fn(&Root, &Tensor) -> Tensor| match colour {
+                    Some(root) => f(root, &x),
+                    None => x,
+                };
                 match kind {
-                    PredictionKind::Score => pair = both(&|x| std.times(x), pair),
+                    PredictionKind::Score => {
+                        pair = both(&|x| root(std.times(x), Root::apply_transposed), pair);
+                    }
                     PredictionKind::Clean => {
-                        pair = both(&|x| mean.times(&std.divide(x)), pair);
+                        pair = both(&|x| root(mean.times(&std.divide(x)), Root::solve), pair);
                     }
                     _ => {}
+                }
+                if let Weighting::Edm(edm) = self.config.weighting {
+                    // On the scale of the noise an error is that of clean coordinates over sigma.
+                    let one = Tensor::ones([1], (head.kind(), head.device()));
+                    let sigma = mean.divide(&std.times(&one));
+                    let weight = ((sigma / edm.sigma_data).square() + 1.0).sqrt();
+                    pair = both(&|x| x * &weight, pair);
                 }
             }
             if let Some(mask) = mask.and_then(|mask| broadcast(mask, &pair.0)) {
@@ -135,6 +167,10 @@ impl Objective for Denoising {
         let process = process.ok_or_else(|| {
             Error::config("", "denoising needs a `process`, and the experiment has none")
         })?;
+        if model.predicts() != PredictionKind::Logits {
+            process.accepts_prediction(model.predicts())?;
+        }
+        self.times.accepts(process)?;
         match model.predicts() {
             PredictionKind::Logits => {
                 Err(Error::config("", "denoising cannot train a classifier: it predicts logits"))
@@ -157,8 +193,7 @@ impl Objective for Denoising {
         let name = if context.train { "denoising" } else { "denoising/validation" };
         let mut stream = context.streams.stream(name, context.step);
         let size = batch.batch_size();
-        let stratified = self.0.times == Times::Stratified;
-        let t = process.time().sample(size, stratified, batch.options(), &mut stream);
+        let t = self.times.draw(process, (1, size), batch.options(), &mut stream)?;
         let perturbed = process.perturb(batch, &t, &mut stream)?;
         let prediction = model.predict(&perturbed.noisy, &t, context.train)?;
         let target = perturbed.target(prediction.kind)?;
@@ -178,5 +213,35 @@ impl Objective for Denoising {
         let total = heads.into_iter().reduce(|a, b| a + b);
         let total = total.expect("a prediction has at least one head") / size as f64;
         Ok(Loss { total, parts })
+    }
+
+    /// The error of these predictions has weight 1 in the squared norm, so it is a plain regression.
+    fn columns(
+        &self,
+        model: &dyn Regression,
+        kind: PredictionKind,
+        states: &State,
+        batches: i64,
+        context: &LossContext,
+    ) -> Result<Option<Columns>> {
+        let scaled = matches!(kind, PredictionKind::Score | PredictionKind::Clean);
+        let weighted = match self.config.weighting {
+            Weighting::NoiseScale => scaled,
+            Weighting::Unit => false,
+            Weighting::Edm(_) => true,
+        };
+        if weighted || self.config.error != ErrorNorm::Squared || states.mask().is_some() {
+            return Ok(None);
+        }
+        let process = context.process.ok_or_else(|| Error::Other("no process".into()))?;
+        let mut stream = context.streams.stream("denoising", context.step);
+        let size = states.batch_size() / batches;
+        let t = self.times.draw(process, (batches, size), states.options(), &mut stream)?;
+        let perturbed = process.perturb(states, &t, &mut stream)?;
+        let heads = perturbed.target(kind)?;
+        let columns: Vec<Tensor> =
+            heads.iter().flat_map(|head| &head.0).map(|a| a.flatten(1, -1)).collect();
+        let inputs = model.inputs(&perturbed.noisy, &t)?;
+        Ok(Some(Columns { inputs, targets: Tensor::cat(&columns, 1) }))
     }
 }

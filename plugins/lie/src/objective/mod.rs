@@ -1,5 +1,7 @@
 //! Training objectives.
 
 mod denoising;
+mod times;
 
-pub use denoising::{DenoisingConfig, ErrorNorm, Weighting};
+pub use denoising::{DenoisingConfig, EdmWeight, ErrorNorm, Weighting};
+pub use times::{LogNormal, Times};

@@ -1,11 +1,13 @@
 //! The exact score of Gaussian data, and of mixtures of them, in flow coordinates.
 //!
-//! Under a kernel `tau_t = m tau_0 + s z` a component `N(mu, sd^2)` becomes `N(m mu, m^2 sd^2 + s^2)`,
-//! so the score is known at every time. For translations `tau = x`.
+//! Under a kernel `tau_t = e + m tau_0 + s z` (`e` is the shift towards a known end, mostly 0) a
+//! component `N(mu, sd^2)` becomes `N(e + m mu, m^2 sd^2 + s^2)`, so the score is known at every time.
+//! For translations `tau = x`.
 
+use crate::model::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
-    Error, FlowCoordinates, Kernel, KernelOfTime, ModelConfig, ModelContext, Prediction,
-    PredictionKind, Representation, Result, Scale, ScoreModel, State,
+    Error, FlowCoordinates, KernelOfTime, ModelConfig, ModelContext, Prediction, PredictionKind,
+    Representation, Result, ScoreModel, State, Xi,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,8 @@ fn score() -> PredictionKind {
 struct MixtureTau {
     drive: Arc<dyn Representation>,
     kernel: KernelOfTime,
+    /// What the kernel's shift multiplies, one row.
+    end: Option<Xi>,
     means: Tensor,
     variances: Tensor,
     log_weights: Tensor,
@@ -100,9 +104,10 @@ impl MixtureTau {
         let kernel = process.kernel_of_time().ok_or_else(|| {
             Error::config("", "this oracle needs a process with a Gaussian kernel")
         })?;
+        let end = fixed_end(process, context.spec)?;
         let log_weights = Tensor::from_slice(weights).log().log_softmax(0, Kind::Double);
         let variances = stds.square();
-        Ok(Box::new(Self { drive, kernel, means, variances, log_weights, predicts }))
+        Ok(Box::new(Self { drive, kernel, end, means, variances, log_weights, predicts }))
     }
 
     fn coordinates(&self) -> &dyn FlowCoordinates {
@@ -110,7 +115,8 @@ impl MixtureTau {
         drive.coordinates().expect("checked when the oracle was built")
     }
 
-    /// The score at coordinates `[B, d]` under kernel scales `[B, 1]`.
+    /// The score at coordinates `[B, d]`, counted from the shift, under kernel scales `[B, 1]` or
+    /// `[B, d]`.
     fn score(&self, tau: &Tensor, mean: &Tensor, std: &Tensor) -> Tensor {
         let options = (tau.kind(), tau.device());
         let here = |tensor: &Tensor| tensor.to_kind(options.0).to_device(options.1);
@@ -124,15 +130,6 @@ impl MixtureTau {
     }
 }
 
-/// The scales of the first factor at times `[B, 1]`.
-fn scales(kernel: &Kernel, like: &Tensor) -> (Tensor, Tensor) {
-    let tensor = |scale: &Scale| match scale {
-        Scale::Same(a) => like.full_like(*a),
-        Scale::Each(a) => a.shallow_clone(),
-    };
-    (tensor(&kernel.mean[0]), tensor(&kernel.std[0]))
-}
-
 impl ScoreModel for MixtureTau {
     fn predicts(&self) -> PredictionKind {
         self.predicts
@@ -141,13 +138,24 @@ impl ScoreModel for MixtureTau {
     fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
         let tau = self.coordinates().unwrapped(state);
         let shape = tau.single().size();
+        let mut lead = vec![1; shape.len()];
+        lead[0] = -1;
+        let kernel = (self.kernel)(&t.to_kind(tau.options().0).view(lead.as_slice()));
+        let tau = centred(&kernel, &tau, self.end.as_ref());
         let flat = tau.single().flatten(1, -1);
-        let times = t.to_kind(flat.kind()).unsqueeze(1);
-        let (mean, std) = scales(&(self.kernel)(&times), &times);
+        let columns = |scale: Tensor| match scale.size() {
+            size if size == shape => scale.flatten(1, -1),
+            _ => scale.view([-1, 1]),
+        };
+        let mean = columns(tensor(&kernel.mean[0], tau.single()));
+        let std = columns(std_of(&kernel, 0, tau.single()));
+        // What the noise is multiplied by before it is coloured.
+        let level = columns(tensor(&kernel.std[0], tau.single()));
         let score = self.score(&flat, &mean, &std);
         let head = match self.predicts {
             PredictionKind::Noise => score * -std,
-            PredictionKind::PreconditionedScore | PredictionKind::CovarianceScore => score * std,
+            PredictionKind::PreconditionedScore => score * std,
+            PredictionKind::CovarianceScore => score * std.square() / level,
             PredictionKind::Clean => (flat + score * std.square()) / mean,
             _ => score,
         };

@@ -1,10 +1,8 @@
 //! The variance-exploding process: Brownian motion in flow coordinates.
 
-use super::gaussian::{Gaussian, MeanFactor, Prior, checked_start, checked_steps};
-use isotropy_core::schedule::Family;
-use isotropy_core::{
-    Clock, Error, NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig,
-};
+use super::law::Law;
+use super::{Gaussian, Prior, clock};
+use isotropy_core::{NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -21,7 +19,7 @@ pub struct VeConfig {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: Option<u32>,
     /// Smallest time that is trained when time is continuous, in (0, 1); unused otherwise.
-    #[serde(default = "start")]
+    #[serde(default = "super::default_start")]
     #[schemars(range(min = 1e-9, max = 0.999))]
     pub start: f64,
     /// Where sampling starts: `origin` (around `tau = 0`), or `template` (around the state that the
@@ -30,22 +28,11 @@ pub struct VeConfig {
     pub prior: Prior,
 }
 
-fn start() -> f64 {
-    1e-3
-}
-
 #[typetag::serde(name = "ve")]
 impl ProcessConfig for VeConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
-        let schedule = self.schedule.build().map_err(|error| error.under("/schedule"))?;
-        if schedule.family() != Family::VarianceExploding {
-            return Err(Error::config(
-                "/schedule",
-                "a ve process needs a variance-exploding schedule: ve-geometric, karras, ve-linear",
-            ));
-        }
-        let clock = Clock::new(schedule, checked_steps(self.steps)?, checked_start(self.start)?);
-        Ok(Box::new(Gaussian::new(drive, clock, MeanFactor::SqrtAlphaBar, self.prior)?))
+        let clock = clock(self.schedule.as_ref(), Law::Exploding, self.steps, self.start)?;
+        Ok(Box::new(Gaussian::new(drive, clock, Law::Exploding, self.prior)?))
     }
 }
 

@@ -1,83 +1,154 @@
-//! Ancestral sampling: each step draws from the posterior of the kernel.
+//! Sampling from the posterior of the kernel: DDPM, DDIM and what lies between.
 
-use super::{LastStep, accept, checked_steps, grid, predict};
+use super::LastStep;
+use super::rule::{Rule, Stepper, Walk, sampler};
 use isotropy_core::{
-    Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler, SamplerConfig, ScoreModel,
-    State,
+    Error, Kernel, NoisingProcess, Prediction, Purpose, Result, Sampler, Scale, State, Step, Xi,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-/// `x_s ~ p(x_s | x_t, x_0)` at the model's estimate of `x_0`: DDPM's sampler, for every process
-/// that has a closed-form posterior. Each step is exact for data that are one point.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AncestralConfig {
-    /// Number of steps; `null` for all steps of a discrete process, 100 in continuous time.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: Option<u32>,
-    /// What happens on the last step.
-    #[serde(default)]
-    pub last_step: LastStep,
+sampler! {
+    /// `x_s ~ p(x_s | x_t, x_0)` at the model's estimate of `x_0`: DDPM's sampler, for every
+    /// process that has a closed-form posterior. Each step is exact for data that are one point.
+    /// `eta` below 1 takes noise out of the step as DDIM does (Song, Meng, Ermon 2021, eq. 12 and
+    /// 16).
+    AncestralConfig {
+        /// Noise of a step as a fraction of the posterior's: 1 is DDPM, 0 is DDIM; in [0, 1].
+        #[schemars(range(min = 0.0, max = 1.0))]
+        eta: f64 = 1.0,
+        /// What happens on the last step.
+        last_step: LastStep = LastStep::Clean,
+    }
+    Uniform, "ancestral",
+    "draws from the posterior of each step (DDPM)",
+    r#"{"type": "ancestral", "steps": 50}"#
 }
 
-#[derive(Debug)]
-struct Ancestral(AncestralConfig);
-
-#[typetag::serde(name = "ancestral")]
-impl SamplerConfig for AncestralConfig {
-    fn build(&self) -> Result<Box<dyn Sampler>> {
-        checked_steps(self.steps)?;
-        Ok(Box::new(Ancestral(self.clone())))
+impl AncestralConfig {
+    fn sampler(&self) -> Result<Box<dyn Sampler>> {
+        let rule = Ancestral::new(self.eta, self.last_step)?;
+        Ok(Box::new(Stepper { spacing: self.spacing()?, rule }))
     }
 }
 
-impl Sampler for Ancestral {
+sampler! {
+    /// `tau_s = mean_s E[tau_0] + sqrt(std_s^2 - eta^2 c^2) E[noise] + eta c z`, with `c` the
+    /// standard deviation of the posterior: DDIM (Song, Meng, Ermon 2021). Without noise (`eta` 0)
+    /// it is a first-order rule for the probability flow that is exact for data that are one point.
+    /// The same as `ancestral` with that `eta`.
+    DdimConfig {
+        /// Noise of a step as a fraction of the posterior's; in [0, 1].
+        #[schemars(range(min = 0.0, max = 1.0))]
+        eta: f64 = 0.0,
+        /// What happens on the last step.
+        last_step: LastStep = LastStep::Clean,
+    }
+    Uniform, "ddim",
+    "deterministic steps between kernels (DDIM), with noise eta",
+    r#"{"type": "ddim", "steps": 50}"#
+}
+
+impl DdimConfig {
+    fn sampler(&self) -> Result<Box<dyn Sampler>> {
+        let rule = Ancestral::new(self.eta, self.last_step)?;
+        Ok(Box::new(Stepper { spacing: self.spacing()?, rule }))
+    }
+}
+
+/// The posterior with a part of its noise replaced by the model's estimate of the noise.
+#[derive(Debug)]
+pub(super) struct Ancestral {
+    eta: f64,
+    last_step: LastStep,
+}
+
+impl Ancestral {
+    pub(super) fn new(eta: f64, last_step: LastStep) -> Result<Self> {
+        if (0.0..=1.0).contains(&eta) {
+            return Ok(Self { eta, last_step });
+        }
+        Err(Error::config("/eta", format!("eta is {eta}; it must lie in [0, 1]")))
+    }
+
+    /// The noise to hand to the posterior. Its mean is `mean_s tau_0 + sqrt(std_s^2 - c^2) eps`
+    /// with the estimate `eps` of the noise; what DDIM adds to the second root is put where the
+    /// noise goes.
+    fn with_estimate(
+        &self,
+        walk: &Walk,
+        state: &State,
+        prediction: &Prediction,
+        fresh: Option<Xi>,
+    ) -> Result<Xi> {
+        let Step { from, to } = walk.step;
+        let (noisy, less) = (scales(walk.process, from)?, scales(walk.process, to)?);
+        let terms = walk.process.terms(state, walk.step, prediction)?;
+        let mut mixed = Vec::with_capacity(noisy.len());
+        for (k, preconditioned) in terms.preconditioned.0.iter().enumerate() {
+            let ((mean_t, std_t), (mean_s, std_s)) = (noisy[k], less[k]);
+            let alpha = mean_t / mean_s;
+            let added = (std_t * std_t - (alpha * std_s).powi(2)).max(0.0);
+            let c = added.sqrt() * std_s / std_t;
+            if c <= 0.0 {
+                mixed.push(preconditioned.zeros_like());
+                continue;
+            }
+            let root = |c: f64| (std_s * std_s - c * c).max(0.0).sqrt();
+            let share = (root(self.eta * c) - root(c)) / c;
+            // The coloured noise estimate is -std K score.
+            let estimate = preconditioned * (-share * std_t / terms.noise[k].scale().powi(2));
+            mixed.push(match &fresh {
+                Some(z) => estimate + &z.0[k] * self.eta,
+                None => estimate,
+            });
+        }
+        Ok(Xi(mixed))
+    }
+}
+
+/// `(mean, std)` of each factor of the kernel at a time.
+fn scales(process: &dyn NoisingProcess, t: f64) -> Result<Vec<(f64, f64)>> {
+    let pairs = |kernel: Kernel| -> Option<Vec<(f64, f64)>> {
+        let both = kernel.mean.iter().zip(&kernel.std);
+        both.map(|pair| match pair {
+            (Scale::Same(mean), Scale::Same(std)) => Some((*mean, *std)),
+            _ => None,
+        })
+        .collect()
+    };
+    process.kernel(t).and_then(pairs).ok_or_else(|| {
+        Error::Unsupported(format!("DDIM needs a Gaussian kernel; {} has none", process.name()))
+    })
+}
+
+impl Rule for Ancestral {
     fn name(&self) -> String {
-        "ancestral".into()
+        if self.eta == 1.0 { "ancestral".into() } else { format!("DDIM (eta {})", self.eta) }
     }
 
     fn purpose(&self) -> Purpose {
-        Purpose::ReverseSde
+        if self.eta == 1.0 { Purpose::ReverseSde } else { Purpose::ProbabilityFlow }
     }
 
-    fn run(
-        &self,
-        process: &dyn NoisingProcess,
-        model: &dyn ScoreModel,
-        start: State,
-        noise: &mut dyn Noise,
-        observer: &mut Observer,
-    ) -> Result<Sampled> {
-        accept(model, self.purpose())?;
-        let steps = grid(process, self.0.steps)?;
-        let mut state = start;
-        for (index, &step) in steps.iter().enumerate() {
-            state = tch::no_grad(|| -> Result<State> {
-                let prediction = predict(model, &state, step)?;
-                let last = index + 1 == steps.len();
-                if last && self.0.last_step == LastStep::Clean {
-                    return process.clean(&state, step.from, &prediction);
-                }
-                let like = &prediction.heads[0];
-                let z = if last && self.0.last_step == LastStep::NoNoise {
-                    like.zeros_like()
-                } else {
-                    noise.unit(index as u64, &state, like, process)?
-                };
-                process.posterior(&state, step, &prediction, &z)
-            })?;
-            observer(index, steps.len(), &state);
+    fn accepts(&self, process: &dyn NoisingProcess, _: &[Step]) -> Result<()> {
+        if self.eta < 1.0 {
+            scales(process, process.time().prior)?;
         }
-        Ok(Sampled { state, evaluations: steps.len() })
+        Ok(())
+    }
+
+    fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
+        let prediction = walk.predict(state, walk.step.from)?;
+        if walk.last && self.last_step == LastStep::Clean {
+            return walk.process.clean(state, walk.step.from, &prediction);
+        }
+        let like = &prediction.heads[0];
+        let quiet = self.eta == 0.0 || walk.last && self.last_step == LastStep::NoNoise;
+        let fresh = if quiet { None } else { Some(walk.unit(state, like)?) };
+        let z = if self.eta < 1.0 {
+            self.with_estimate(walk, state, &prediction, fresh)?
+        } else {
+            fresh.unwrap_or_else(|| like.zeros_like())
+        };
+        walk.process.posterior(state, walk.step, &prediction, &z)
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "ancestral",
-    AncestralConfig,
-    "draws from the posterior of each step (DDPM)",
-    r#"{"type": "ancestral", "steps": 50}"#
-);

@@ -1,10 +1,8 @@
 //! The reverse SDE by Euler-Maruyama in `x` itself, as the released code integrates it.
 
-use super::{LastStep, accept, checked_steps, grid, predict, reverse_rate, scaled};
-use isotropy_core::{
-    Drive, Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler, SamplerConfig,
-    ScoreModel, State, Xi,
-};
+use super::LastStep;
+use super::rule::{Rule, Stepper, Walk, reverse_rate, sampler, scaled};
+use isotropy_core::{Drive, Error, NoiseOperator, Purpose, Result, Sampler, State, Xi};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -24,44 +22,40 @@ pub enum DivergenceTerm {
     Algorithm2,
 }
 
-/// `x <- x + Pi(x)[(g^2 S - f) dt + g sqrt(dt) z] + Omega dt / 2`, everything at the old point, with
-/// the Ito term `Omega`. A finite step leaves curved orbits: with large steps points overshoot, and
-/// those that leave the domain of the coordinates become NaN. They stay in the batch, and metrics
-/// count them. Flow coordinates are read off `x` again at each step; a lift is dropped.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EulerMaruyamaXConfig {
-    /// Number of steps; `null` for all steps of a discrete process, 100 in continuous time.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: Option<u32>,
-    /// What happens on the last step. The released code adds noise there too.
-    #[serde(default = "last_step")]
-    pub last_step: LastStep,
-    /// The divergence term: `none` is right, the others repeat published numbers.
-    #[serde(default)]
-    pub divergence: DivergenceTerm,
+sampler! {
+    /// `x <- x + Pi(x)[(g^2 S - f) dt + g sqrt(dt) z] + Omega dt / 2`, everything at the old point,
+    /// with the Ito term `Omega`. A finite step leaves curved orbits: with large steps points
+    /// overshoot, and those that leave the domain of the coordinates become NaN. They stay in the
+    /// batch, and metrics count them. Flow coordinates are read off `x` again at each step; a lift
+    /// is dropped.
+    EulerMaruyamaXConfig {
+        /// What happens on the last step. The released code adds noise there too.
+        last_step: LastStep = LastStep::Noise,
+        /// The divergence term: `none` is right, the others repeat published numbers.
+        divergence: DivergenceTerm = DivergenceTerm::None,
+    }
+    Uniform, "euler-maruyama-x",
+    "reverse SDE by Euler-Maruyama in x, with the published divergence variants",
+    r#"{"type": "euler-maruyama-x", "divergence": "none"}"#
 }
 
-fn last_step() -> LastStep {
-    LastStep::Noise
+impl EulerMaruyamaXConfig {
+    fn sampler(&self) -> Result<Box<dyn Sampler>> {
+        let rule = EulerMaruyamaX { last_step: self.last_step, divergence: self.divergence };
+        Ok(Box::new(Stepper { spacing: self.spacing()?, rule }))
+    }
 }
 
 #[derive(Debug)]
-struct EulerMaruyamaX(EulerMaruyamaXConfig);
-
-#[typetag::serde(name = "euler-maruyama-x")]
-impl SamplerConfig for EulerMaruyamaXConfig {
-    fn build(&self) -> Result<Box<dyn Sampler>> {
-        checked_steps(self.steps)?;
-        Ok(Box::new(EulerMaruyamaX(self.clone())))
-    }
+struct EulerMaruyamaX {
+    last_step: LastStep,
+    divergence: DivergenceTerm,
 }
 
 impl EulerMaruyamaX {
     /// The divergence of each field, as the configured variant has it.
     fn divergence(&self, drive: &dyn Drive, state: &State) -> Option<Xi> {
-        match self.0.divergence {
+        match self.divergence {
             DivergenceTerm::None => None,
             DivergenceTerm::Algorithm2 => Some(drive.divergences(state)),
             DivergenceTerm::HalfBeta => Some(drive.divergences(state).map(|divergence| {
@@ -74,7 +68,7 @@ impl EulerMaruyamaX {
     }
 }
 
-impl Sampler for EulerMaruyamaX {
+impl Rule for EulerMaruyamaX {
     fn name(&self) -> String {
         "Euler-Maruyama in x".into()
     }
@@ -83,52 +77,55 @@ impl Sampler for EulerMaruyamaX {
         Purpose::ReverseSde
     }
 
-    fn run(
-        &self,
-        process: &dyn NoisingProcess,
-        model: &dyn ScoreModel,
-        start: State,
-        noise: &mut dyn Noise,
-        observer: &mut Observer,
-    ) -> Result<Sampled> {
-        accept(model, self.purpose())?;
-        let steps = grid(process, self.0.steps)?;
-        let drive = process.fields();
-        let mut state = without_lift(start);
-        for (index, &step) in steps.iter().enumerate() {
-            state = tch::no_grad(|| -> Result<State> {
-                let prediction = predict(model, &state, step)?;
-                let last = index + 1 == steps.len();
-                if last && self.0.last_step == LastStep::Clean {
-                    return process.clean(&state, step.from, &prediction).map(without_lift);
-                }
-                let terms = process.terms(&state, step, &prediction)?;
-                let (dt, variance) = (step.length(), variances(&terms.noise));
-                let mut rate = reverse_rate(&terms, 1.0);
-                if let Some(divergence) = self.divergence(drive, &state) {
-                    rate = Xi(rate
-                        .0
-                        .iter()
-                        .zip(&divergence.0)
-                        .zip(&variance)
-                        .map(|((rate, divergence), variance)| rate + divergence * *variance)
-                        .collect());
-                }
-                let mut xi = scaled(rate, dt);
-                if !last || self.0.last_step == LastStep::Noise {
-                    let z = noise.draw(index as u64, &state, &terms, drive)?;
-                    xi = xi.add(&scaled(z, dt.sqrt()));
-                }
-                let ito = drive.ito(&state, &variance) * (0.5 * dt);
-                Ok(state.with_value(state.x() + drive.push(&state, &xi) + ito))
-            })?;
-            observer(index, steps.len(), &state);
+    fn begin(&self, start: State) -> State {
+        without_lift(start)
+    }
+
+    fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
+        if walk.last && self.last_step == LastStep::Clean {
+            return walk.clean(state).map(without_lift);
         }
-        Ok(Sampled { state, evaluations: steps.len() })
+        let drive = walk.drive;
+        let terms = walk.terms(state, walk.step)?;
+        let (dt, variance) = (walk.step.length(), variances(&terms.noise));
+        let mut rate = reverse_rate(&terms, 1.0);
+        if let Some(divergence) = self.divergence(drive, state) {
+            let factors = rate.0.iter().zip(&divergence.0).zip(&variance);
+            rate = Xi(factors.map(|((rate, div), variance)| rate + div * *variance).collect());
+        }
+        let mut xi = scaled(rate, dt);
+        if !walk.last || self.last_step == LastStep::Noise {
+            xi = xi.add(&scaled(walk.draw(state, &terms)?, dt.sqrt()));
+        }
+        let ito = drive.ito(state, &variance) * (0.5 * dt);
+        refuse_colour(drive, state, &terms.noise, &ito)?;
+        Ok(state.with_value(state.x() + drive.push(state, &xi) + ito))
     }
 }
 
-fn variances(noise: &[isotropy_core::NoiseOperator]) -> Vec<f64> {
+/// The Ito term is known for noise of one scale in each factor. Colour does no harm where the
+/// fields are constant (translations): they have neither divergence nor Ito term.
+fn refuse_colour(
+    drive: &dyn Drive,
+    state: &State,
+    noise: &[NoiseOperator],
+    ito: &Tensor,
+) -> Result<()> {
+    if noise.iter().all(|noise| matches!(noise, NoiseOperator::White(_))) {
+        return Ok(());
+    }
+    let size = |a: &Tensor| a.abs().max().double_value(&[]);
+    let flat = drive.divergences(state).0.iter().all(|a| size(a) == 0.0);
+    if flat && size(ito) == 0.0 {
+        return Ok(());
+    }
+    Err(Error::Unsupported(format!(
+        "Euler-Maruyama in x needs noise of one scale along the fields of {}; use group-step",
+        drive.frame()
+    )))
+}
+
+fn variances(noise: &[NoiseOperator]) -> Vec<f64> {
     noise.iter().map(|noise| noise.scale().powi(2)).collect()
 }
 
@@ -137,11 +134,3 @@ fn without_lift(mut state: State) -> State {
     state.lift.clear();
     state
 }
-
-isotropy_core::register!(
-    "sampler",
-    "euler-maruyama-x",
-    EulerMaruyamaXConfig,
-    "reverse SDE by Euler-Maruyama in x, with the published divergence variants",
-    r#"{"type": "euler-maruyama-x", "divergence": "none"}"#
-);

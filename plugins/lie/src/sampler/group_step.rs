@@ -1,39 +1,58 @@
-//! The reverse SDE by finite group elements (Lie-Euler).
+//! The reverse SDE by finite group elements (Lie-Euler), under its two names.
 
-use super::{LastStep, accept, checked_steps, grid, predict, reverse_rate, scaled};
-use isotropy_core::{
-    Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler, SamplerConfig, ScoreModel,
-    State,
-};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use super::LastStep;
+use super::rule::{Rule, Stepper, Walk, reverse_rate, sampler, scaled};
+use isotropy_core::{Purpose, Result, Sampler, State};
 
-/// `x <- flow(x, (g^2 S - f) dt + g sqrt(dt) z)`: Euler in the coefficients, exact in the group, so
-/// a point never leaves its space and no Ito term is needed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GroupStepConfig {
-    /// Number of steps; `null` for all steps of a discrete process, 100 in continuous time.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: Option<u32>,
-    /// What happens on the last step.
-    #[serde(default)]
-    pub last_step: LastStep,
+sampler! {
+    /// `x <- flow(x, (g^2 S - f) dt + g sqrt(dt) z)`: Euler in the coefficients, exact in the
+    /// group, so a point never leaves its space and no Ito term is needed. Weak order 1.
+    GroupStepConfig {
+        /// What happens on the last step.
+        last_step: LastStep = LastStep::Clean,
+    }
+    Uniform, "group-step",
+    "reverse SDE by finite group elements (Lie-Euler)",
+    r#"{"type": "group-step", "steps": 50}"#
 }
 
-#[derive(Debug)]
-struct GroupStep(GroupStepConfig);
-
-#[typetag::serde(name = "group-step")]
-impl SamplerConfig for GroupStepConfig {
-    fn build(&self) -> Result<Box<dyn Sampler>> {
-        checked_steps(self.steps)?;
-        Ok(Box::new(GroupStep(self.clone())))
+impl GroupStepConfig {
+    fn sampler(&self) -> Result<Box<dyn Sampler>> {
+        let rule = GroupStep { last_step: self.last_step };
+        Ok(Box::new(Stepper { spacing: self.spacing()?, rule }))
     }
 }
 
-impl Sampler for GroupStep {
+sampler! {
+    /// The geodesic random walk of de Bortoli et al. (2022, algorithm 1): a normal tangent vector
+    /// with the reverse drift as its mean, followed along a geodesic. On a drive by algebra
+    /// generators of a group with a bi-invariant metric geodesics are orbits of one-parameter
+    /// subgroups, so the walk *is* `group-step`, and this is that sampler under the name of the
+    /// literature, with noise on the last step as in the paper. (In flow coordinates the step
+    /// follows the coordinate fields, which are geodesics only for translations.)
+    GeodesicRandomWalkConfig {
+        /// What happens on the last step.
+        last_step: LastStep = LastStep::Noise,
+    }
+    Uniform, "geodesic-random-walk",
+    "group-step by the name of the literature: steps along geodesics",
+    r#"{"type": "geodesic-random-walk", "steps": 50}"#
+}
+
+impl GeodesicRandomWalkConfig {
+    fn sampler(&self) -> Result<Box<dyn Sampler>> {
+        let rule = GroupStep { last_step: self.last_step };
+        Ok(Box::new(Stepper { spacing: self.spacing()?, rule }))
+    }
+}
+
+/// Lie-Euler.
+#[derive(Debug)]
+pub(super) struct GroupStep {
+    pub last_step: LastStep,
+}
+
+impl Rule for GroupStep {
     fn name(&self) -> String {
         "group step (Lie-Euler)".into()
     }
@@ -42,43 +61,16 @@ impl Sampler for GroupStep {
         Purpose::ReverseSde
     }
 
-    fn run(
-        &self,
-        process: &dyn NoisingProcess,
-        model: &dyn ScoreModel,
-        start: State,
-        noise: &mut dyn Noise,
-        observer: &mut Observer,
-    ) -> Result<Sampled> {
-        accept(model, self.purpose())?;
-        let steps = grid(process, self.0.steps)?;
-        let drive = process.fields();
-        let mut state = start;
-        for (index, &step) in steps.iter().enumerate() {
-            state = tch::no_grad(|| -> Result<State> {
-                let prediction = predict(model, &state, step)?;
-                let last = index + 1 == steps.len();
-                if last && self.0.last_step == LastStep::Clean {
-                    return process.clean(&state, step.from, &prediction);
-                }
-                let terms = process.terms(&state, step, &prediction)?;
-                let mut xi = scaled(reverse_rate(&terms, 1.0), step.length());
-                if !last || self.0.last_step == LastStep::Noise {
-                    let z = noise.draw(index as u64, &state, &terms, drive)?;
-                    xi = xi.add(&scaled(z, step.length().sqrt()));
-                }
-                Ok(drive.flow(&state, &xi))
-            })?;
-            observer(index, steps.len(), &state);
+    fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
+        if walk.last && self.last_step == LastStep::Clean {
+            return walk.clean(state);
         }
-        Ok(Sampled { state, evaluations: steps.len() })
+        let dt = walk.step.length();
+        let terms = walk.terms(state, walk.step)?;
+        let mut xi = scaled(reverse_rate(&terms, 1.0), dt);
+        if !walk.last || self.last_step == LastStep::Noise {
+            xi = xi.add(&scaled(walk.draw(state, &terms)?, dt.sqrt()));
+        }
+        Ok(walk.drive.flow(state, &xi))
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "group-step",
-    GroupStepConfig,
-    "reverse SDE by finite group elements (Lie-Euler)",
-    r#"{"type": "group-step", "steps": 50}"#
-);

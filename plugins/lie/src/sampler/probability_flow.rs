@@ -1,10 +1,9 @@
 //! The probability-flow ODE by the flow of the drive.
 
-use super::{accept, checked_steps, grid, predict, reverse_rate};
-use isotropy_core::{
-    Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler, SamplerConfig, ScoreModel,
-    State, Step, Xi,
-};
+use super::adaptive::{Adaptive, ErrorNorm, Tolerance};
+use super::rule::{Rule, Stepper, Walk, sampler};
+use super::runge_kutta::{EULER, HEUN, RK4, Slope, Tableau, combine, stages};
+use isotropy_core::{Error, NoisingProcess, Purpose, Result, Sampler, State, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,95 +11,163 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowMethod {
-    /// One evaluation a step, first order.
+    /// One evaluation a step, order 1.
     Euler,
-    /// Two evaluations a step, second order. A last step to a time that the model was not trained
-    /// on is an Euler step.
+    /// Two evaluations a step, order 2.
     #[default]
     Heun,
+    /// Four evaluations a step, order 4. Needs continuous time.
+    Rk4,
+    /// Dormand-Prince 5(4), six evaluations a step: chooses its own steps by `rtol` and `atol`;
+    /// `steps`, `grid`, `rho` and `last_step` are not used. Needs continuous time.
+    DormandPrince,
 }
 
-/// `x <- flow(x, (g^2 S / 2 - f) dt)`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProbabilityFlowConfig {
-    /// Number of steps; `null` for all steps of a discrete process, 100 in continuous time.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: Option<u32>,
-    /// The rule.
-    #[serde(default)]
-    pub method: FlowMethod,
+/// What happens on the last step of a rule with several evaluations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowEnd {
+    /// A step of Euler's rule. The slope at the far end divides by the least noise level, which
+    /// magnifies the errors of a long last step.
+    #[default]
+    Euler,
+    /// A step like the others. Needed for the full order of `rk4`; use a grid with short last
+    /// steps.
+    Ordinary,
+    /// Go to the model's estimate of the clean state.
+    Clean,
 }
 
-#[derive(Debug)]
-struct ProbabilityFlow(ProbabilityFlowConfig);
+sampler! {
+    /// `x <- flow(x, (g^2 S / 2 - f) dt)`, integrated in the arc length of the kernel's curve
+    /// `(mean, std)` (the angle of a variance-preserving kernel, the noise level of an exploding
+    /// one). It ends at the last time of the process, with the little noise that is left there.
+    ProbabilityFlowConfig {
+        /// The rule.
+        method: FlowMethod = FlowMethod::Heun,
+        /// What happens on the last step.
+        last_step: FlowEnd = FlowEnd::Euler,
+        /// Relative tolerance of `dormand-prince`, as a fraction of the coordinates; non-negative.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        rtol: f64 = 1e-4,
+        /// Absolute tolerance of `dormand-prince`, in the unit of the coordinates; non-negative.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        atol: f64 = 1e-4,
+        /// Which error `dormand-prince` holds below the tolerance.
+        error_norm: ErrorNorm = ErrorNorm::Sample,
+        /// Evaluations of the model after which `dormand-prince` gives up.
+        #[schemars(range(min = 1, max = 100_000_000))]
+        max_evaluations: u32 = 10_000,
+    }
+    Uniform, "probability-flow",
+    "probability-flow ODE by the flow of the drive: Euler, Heun, RK4, Dormand-Prince",
+    r#"{"type": "probability-flow", "steps": 50, "method": "heun"}"#
+}
 
-#[typetag::serde(name = "probability-flow")]
-impl SamplerConfig for ProbabilityFlowConfig {
-    fn build(&self) -> Result<Box<dyn Sampler>> {
-        checked_steps(self.steps)?;
-        Ok(Box::new(ProbabilityFlow(self.clone())))
+impl ProbabilityFlowConfig {
+    fn sampler(&self) -> Result<Box<dyn Sampler>> {
+        let spacing = self.spacing()?;
+        let tolerance =
+            Tolerance::new(self.rtol, self.atol, self.error_norm, self.max_evaluations)?;
+        Ok(match self.method {
+            FlowMethod::DormandPrince => Box::new(Adaptive { tolerance }),
+            method => {
+                let rule = ProbabilityFlow { method, last_step: self.last_step };
+                Box::new(Stepper { spacing, rule })
+            }
+        })
     }
 }
 
-/// The rate of the flow at the start of a step, averaged over the step.
-fn rate(
-    process: &dyn NoisingProcess,
-    model: &dyn ScoreModel,
-    state: &State,
-    step: Step,
-) -> Result<Xi> {
-    let prediction = predict(model, state, step)?;
-    Ok(reverse_rate(&process.terms(state, step, &prediction)?, 0.5))
+impl FlowMethod {
+    /// The rule's coefficients (those of Heun's for the adaptive rule, which is not a rule of fixed
+    /// steps).
+    pub(crate) fn tableau(self) -> &'static Tableau {
+        match self {
+            Self::Euler => &EULER,
+            Self::Rk4 => &RK4,
+            Self::Heun | Self::DormandPrince => &HEUN,
+        }
+    }
+
+    /// Refuses rules that look within a step on a process that has no time there.
+    ///
+    /// # Errors
+    /// The reason.
+    pub(crate) fn accepts(self, process: &dyn NoisingProcess) -> Result<()> {
+        if process.time().discrete && matches!(self, Self::Rk4 | Self::DormandPrince) {
+            let message = format!(
+                "{} has discrete steps, and this method evaluates the model between them",
+                process.name()
+            );
+            return Err(Error::config("/method", message).with_help(
+                "use \"method\": \"heun\", or a process in continuous time (\"steps\": null)",
+            ));
+        }
+        Ok(())
+    }
 }
 
-impl Sampler for ProbabilityFlow {
+/// A Runge-Kutta rule with fixed steps.
+#[derive(Debug)]
+pub(super) struct ProbabilityFlow {
+    pub method: FlowMethod,
+    pub last_step: FlowEnd,
+}
+
+impl Rule for ProbabilityFlow {
     fn name(&self) -> String {
-        format!("probability flow ({:?})", self.0.method)
+        format!("probability flow ({:?})", self.method)
     }
 
     fn purpose(&self) -> Purpose {
         Purpose::ProbabilityFlow
     }
 
-    fn run(
-        &self,
-        process: &dyn NoisingProcess,
-        model: &dyn ScoreModel,
-        start: State,
-        _noise: &mut dyn Noise,
-        observer: &mut Observer,
-    ) -> Result<Sampled> {
-        accept(model, self.purpose())?;
-        let steps = grid(process, self.0.steps)?;
-        let drive = process.fields();
-        let (mut state, mut evaluations) = (start, 0);
-        for (index, &step) in steps.iter().enumerate() {
-            state = tch::no_grad(|| -> Result<State> {
-                let first = rate(process, model, &state, step)?;
-                evaluations += 1;
-                let euler = first.scale(step.length());
-                let ahead = drive.flow(&state, &euler);
-                if self.0.method == FlowMethod::Euler || step.to < process.time().start {
-                    return Ok(ahead);
-                }
-                // The same step seen from its other end.
-                let back = Step { from: step.to, to: step.from };
-                let second = rate(process, model, &ahead, back)?;
-                evaluations += 1;
-                Ok(drive.flow(&state, &first.add(&second).scale(0.5 * step.length())))
-            })?;
-            observer(index, steps.len(), &state);
-        }
-        Ok(Sampled { state, evaluations })
+    fn accepts(&self, process: &dyn NoisingProcess, _: &[Step]) -> Result<()> {
+        self.method.accepts(process)
+    }
+
+    fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
+        // A model is not asked about times that it was not trained on.
+        let beyond = walk.step.to < walk.process.time().start;
+        let method = match self.last_step {
+            FlowEnd::Clean if walk.last => return walk.clean(state),
+            FlowEnd::Euler if walk.last => FlowMethod::Euler,
+            _ if beyond => FlowMethod::Euler,
+            _ => self.method,
+        };
+        along(walk, state, walk.step, method.tableau())
     }
 }
 
-isotropy_core::register!(
-    "sampler",
-    "probability-flow",
-    ProbabilityFlowConfig,
-    "probability-flow ODE by the flow of the drive, Euler or Heun",
-    r#"{"type": "probability-flow", "steps": 50, "method": "heun"}"#
-);
+/// One step of the probability flow by a rule.
+pub(super) fn along(
+    walk: &mut Walk,
+    state: &State,
+    step: Step,
+    tableau: &Tableau,
+) -> Result<State> {
+    let (process, drive) = (walk.process, walk.drive);
+    let axis = walk.axis();
+    let (from, to) = (axis.at(process, step.from), axis.at(process, step.to));
+    let first = axis.instant(process, step.from, from);
+    let averaged = tableau.nodes.len() <= 2;
+    let mut slope = |state: &State, node: f64| -> Result<Slope> {
+        // The ends are met exactly; only the points within have to be looked up.
+        let (value, here, other) = if node == 0.0 {
+            (from, first, step.to)
+        } else if node == 1.0 {
+            (to, step.to, step.from)
+        } else {
+            let value = from + node * (to - from);
+            let here = axis.time(process, value);
+            (value, here, here)
+        };
+        let terms = walk.terms(state, axis.step(here, other, averaged))?;
+        Ok(axis.reverse_rate(&terms, value, 0.5).into())
+    };
+    let length = from - to;
+    let slopes = stages(tableau, drive, state, length, None, &mut slope)?;
+    Ok(drive.flow(state, &combine(tableau.weights, &slopes, length).xi))
+}

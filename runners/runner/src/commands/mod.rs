@@ -7,4 +7,5 @@ pub mod doctor;
 pub mod reproduce;
 pub mod rerun;
 pub mod run;
+pub mod sweep;
 pub mod validate;

@@ -29,8 +29,8 @@ pub(crate) struct Chain {
     pub problems: Vec<Diagnostic>,
 }
 
-/// Reads `path` and the chain of files above it.
-pub(crate) fn read_chain(path: &Path) -> Chain {
+/// Reads `path` and the chain of files above it; `first_order` sorts these files among all sources.
+pub(crate) fn read_chain(path: &Path, first_order: usize) -> Chain {
     let mut chain = Chain { root: None, files: Vec::new(), problems: Vec::new() };
     let mut trees: Vec<Node> = Vec::new();
     let mut identities: Vec<PathBuf> = Vec::new();
@@ -38,7 +38,7 @@ pub(crate) fn read_chain(path: &Path) -> Chain {
     let mut next = Some(path.to_path_buf());
     let mut complete = true;
     while let Some(path) = next.take() {
-        let order = chain.files.len();
+        let order = first_order + chain.files.len();
         let from = links.last();
         identities.push(path.canonicalize().unwrap_or_else(|_| path.clone()));
         let source = match read_file(&path, order) {
@@ -159,6 +159,15 @@ fn unreadable(
     }
     diagnostic.help = help;
     diagnostic
+}
+
+/// Reads one file that extends nothing (a sweep); `order` sorts it among all sources.
+///
+/// # Errors
+/// The diagnostic of a file that cannot be read.
+pub(crate) fn read_source(path: &Path, order: usize) -> Result<std::sync::Arc<Source>, Diagnostic> {
+    read_file(path, order)
+        .map_err(|(unread, message, help)| unreadable(path, &unread, &message, help, None))
 }
 
 type Unread = (std::sync::Arc<Source>, String, Option<String>);

@@ -38,7 +38,7 @@ pub fn load(
     schema: &Json,
     lookup: &dyn Lookup,
 ) -> Result<Loaded, Diagnostics> {
-    let chain = extends::read_chain(path);
+    let chain = extends::read_chain(path, 0);
     let mut problems = chain.problems;
     let mut root = chain.root;
     for (i, set) in sets.iter().enumerate() {
@@ -51,12 +51,7 @@ pub fn load(
         problems.extend(applied.err().into_iter().flatten());
     }
     if let Some(root) = &mut root {
-        if let Value::Object(members) = &mut root.value {
-            members.retain(|member| member.key != "$schema");
-        }
-        problems.extend(check_version(root));
-        check::overflows(root, &mut problems);
-        problems.extend(check::check(root, schema, lookup));
+        problems.extend(check_tree(root, schema, lookup));
     }
     match (Diagnostics::new(problems), root) {
         (Some(problems), _) => Err(problems),
@@ -70,6 +65,34 @@ pub fn load(
             )))
         }
     }
+}
+
+/// Checks a tree that was put together elsewhere (the cell of a sweep), as [`load`] checks what it
+/// has read.
+///
+/// # Errors
+/// All mistakes that could be found, sorted by position.
+pub(crate) fn load_tree(
+    mut root: Node,
+    files: Vec<PathBuf>,
+    schema: &Json,
+    lookup: &dyn Lookup,
+) -> Result<Loaded, Diagnostics> {
+    match Diagnostics::new(check_tree(&mut root, schema, lookup)) {
+        Some(problems) => Err(problems),
+        None => Ok(Loaded { value: root.to_json(), files, tree: root }),
+    }
+}
+
+/// The mistakes of a joined tree; drops the field for editors.
+pub(crate) fn check_tree(root: &mut Node, schema: &Json, lookup: &dyn Lookup) -> Vec<Diagnostic> {
+    if let Value::Object(members) = &mut root.value {
+        members.retain(|member| member.key != "$schema");
+    }
+    let mut problems: Vec<Diagnostic> = check_version(root).into_iter().collect();
+    check::overflows(root, &mut problems);
+    problems.extend(check::check(root, schema, lookup));
+    problems
 }
 
 /// Files of a chain are counted from 0, flags from here.

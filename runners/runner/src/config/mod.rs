@@ -19,12 +19,12 @@
 
 pub mod check;
 pub mod diagnose;
-mod extends;
+pub(crate) mod extends;
 pub mod load;
 pub mod overrides;
 pub mod parse;
 mod source;
-mod suggest;
+pub(crate) mod suggest;
 pub mod tree;
 mod view;
 

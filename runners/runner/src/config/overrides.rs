@@ -62,6 +62,57 @@ impl Override {
         Ok(Self { steps, value })
     }
 
+    /// A setting that a file makes (the axis of a sweep): a path in the form of `--set`, written in
+    /// the string at `origin`, and a value with its own place.
+    ///
+    /// # Errors
+    /// An empty path or name, a quoted name that is not closed.
+    pub(crate) fn at(path: &str, origin: &Span, value: Node) -> Result<Self, Diagnostic> {
+        let fail = |message: &str| {
+            Diagnostic::new(origin.clone(), message)
+                .with_help("a path is made of names with points between them: \"sampler.steps\"")
+        };
+        let mut steps = Vec::new();
+        let mut rest = path;
+        loop {
+            let (name, after) = match rest.strip_prefix('"') {
+                Some(quoted) => {
+                    quoted.split_once('"').ok_or_else(|| fail("a quoted name is not closed"))?
+                }
+                None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
+            };
+            if name.trim().is_empty() {
+                return Err(fail(if path.is_empty() {
+                    "the path is empty"
+                } else {
+                    "the path has an empty name"
+                }));
+            }
+            steps.push(Step { name: name.trim().to_owned(), origin: origin.clone() });
+            match after.strip_prefix('.') {
+                Some(next) => rest = next,
+                None if after.is_empty() => break,
+                None => return Err(fail("expected `.` after the quoted name")),
+            }
+        }
+        if steps.len() + value.depth() > MAX_DEPTH {
+            return Err(fail(&format!(
+                "the path and its value are nested more than {MAX_DEPTH} deep"
+            )));
+        }
+        Ok(Self { steps, value })
+    }
+
+    /// The first name of the path.
+    pub(crate) fn root_name(&self) -> &str {
+        &self.steps[0].name
+    }
+
+    /// Whether it changes which component an object is.
+    pub(crate) fn sets_type(&self) -> bool {
+        self.steps.last().is_some_and(|step| step.name == "type")
+    }
+
     /// Puts the value into the tree.
     ///
     /// # Errors

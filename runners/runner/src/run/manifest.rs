@@ -47,7 +47,8 @@ fn git_revision(folder: &Path) -> Option<String> {
     Some(if changed.is_empty() { revision } else { format!("{revision}+changes") })
 }
 
-fn binary_digest() -> Option<String> {
+/// SHA-256 of the running program.
+pub fn binary_digest() -> Option<String> {
     let bytes = std::fs::read(std::env::current_exe().ok()?).ok()?;
     Some(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }

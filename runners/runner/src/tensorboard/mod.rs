@@ -5,6 +5,7 @@
 //! the run while it is cut has to be reloaded.
 
 mod histogram;
+pub mod hparams;
 pub mod proto;
 mod read;
 mod record;
@@ -181,7 +182,7 @@ impl EventWriter {
             tensor_shape: Some(proto::TensorShape { dim: vec![proto::Dimension { size: 1 }] }),
             string_val: vec![markdown.as_bytes().to_vec()],
         };
-        let metadata = proto::Metadata { plugin_data: Some(plugin) };
+        let metadata = proto::Metadata { plugin_data: Some(plugin), data_class: 0 };
         self.write(tag, step, Some(metadata), Content::Tensor(tensor))
     }
 

@@ -110,6 +110,9 @@ pub struct Metadata {
     /// The plugin.
     #[prost(message, optional, tag = "1")]
     pub plugin_data: Option<PluginData>,
+    /// Whether the values are scalars, tensors or blobs; 0 leaves it to TensorBoard.
+    #[prost(int32, tag = "4")]
+    pub data_class: i32,
 }
 
 /// A plugin's name.
@@ -137,6 +140,10 @@ pub struct TensorProto {
     pub string_val: Vec<Vec<u8>>,
 }
 
+/// TensorFlow's number for 32-bit floats.
+pub const DT_FLOAT: i32 = 1;
+/// TensorBoard's number for tensors.
+pub const DATA_CLASS_TENSOR: i32 = 2;
 /// TensorFlow's number for strings.
 pub const DT_STRING: i32 = 7;
 

@@ -195,6 +195,28 @@ impl FlatParameters {
         self.variables.iter().map(view).collect()
     }
 
+    /// Views of a tensor in the flat layout for variables that a model lists, in its order; `None`
+    /// when they are not all the trained variables, each once.
+    ///
+    /// # Errors
+    /// [`FlatError::Layout`] when `flat` has another length.
+    pub fn views_of(
+        &self,
+        variables: &[Tensor],
+        flat: &Tensor,
+    ) -> Result<Option<Vec<Tensor>>, FlatError> {
+        let views = self.views(flat)?;
+        let place = |variable: &Tensor| {
+            self.variables.iter().position(|own| own.tensor.data_ptr() == variable.data_ptr())
+        };
+        let places: Vec<Option<usize>> = variables.iter().map(place).collect();
+        let distinct: BTreeSet<usize> = places.iter().flatten().copied().collect();
+        if distinct.len() != self.variables.len() || places.len() != distinct.len() {
+            return Ok(None);
+        }
+        Ok(Some(places.iter().flatten().map(|&k| views[k].1.shallow_clone()).collect()))
+    }
+
     /// What the model holds without training it, sorted by name. The tensors are the model's own.
     pub fn buffers(&self) -> &[(String, Tensor)] {
         &self.buffers

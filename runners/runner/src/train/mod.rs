@@ -1,5 +1,6 @@
 //! Training.
 
+pub mod columns;
 pub mod early_stop;
 pub mod ema;
 pub mod equivariance;

@@ -109,6 +109,10 @@ impl Default for OptimizerConfig {
     }
 }
 
+/// A step moves a parameter by a few times the learning rate at most, so smaller rates than this leave
+/// every parameter as it is. A schedule that keeps dividing comes here.
+const SMALLEST_RATE: f64 = 1e-30;
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Rule {
     Adam,
@@ -218,8 +222,8 @@ impl Optimizer {
         let _ = gradient.f_square_out(&self.scratch)?;
         let _ = self.v.f_lerp_(&self.scratch, 1.0 - beta2)?;
         self.steps += 1;
-        if learning_rate == 0.0 {
-            return Ok(()); // the divisions by the learning rate below have no meaning
+        if learning_rate < SMALLEST_RATE {
+            return Ok(()); // below, the inverse of the learning rate would overflow in single precision
         }
 
         let t = self.steps as f64;

@@ -3,6 +3,7 @@
 //! Everything that a step uses is a pure function of the seed, the step and what the checkpoint
 //! holds; a resumed run therefore ends in the same bits as an uninterrupted one on the CPU.
 
+use super::columns::ColumnTraining;
 use super::early_stop::EarlyStopping;
 use super::ema::Ema;
 use super::equivariance::equivariance_error;
@@ -81,6 +82,7 @@ struct Loop<'a> {
     experiment: &'a Experiment,
     prepared: &'a Prepared,
     folder: &'a RunFolder,
+    columns: Option<ColumnTraining<'a>>,
     parameters: FlatParameters,
     optimizer: Optimizer,
     rate: LearningRate,
@@ -223,7 +225,13 @@ impl<'a> Loop<'a> {
         for warning in &found.warnings {
             note!("warning: {warning}");
         }
+        let columns = if options.steps > 0 {
+            ColumnTraining::new(prepared, &parameters, options.batch, options.batches_at_once)?
+        } else {
+            None
+        };
         let mut new = Self {
+            columns,
             optimizer: options.optimizer.build(parameters.buffer())?,
             rate: options.learning_rate.build(options.steps),
             ema: Ema::new(&parameters, &options.ema, true)?,
@@ -327,14 +335,27 @@ impl<'a> Loop<'a> {
     }
 
     /// The loss and its flat gradient, averaged over `accumulate` batches.
-    fn gradient(&self) -> Result<(Loss, Tensor)> {
+    fn gradient(&mut self) -> Result<(Loss, Tensor)> {
         let train = &self.experiment.train;
         let share = 1.0 / train.accumulate as f64;
         let mut sum: Option<(Loss, Tensor)> = None;
         for part in 0..train.accumulate {
             let index = self.step * train.accumulate + part;
-            let loss = self.loss(Split::Train, index, true)?;
-            let gradient = guard("model", || Ok(self.parameters.gradients(&loss.total)?))?;
+            let (loss, gradient) = match &mut self.columns {
+                Some(columns) => {
+                    let (total, gradient) = columns.gradient(index)?;
+                    // The next batch writes into the same tensor.
+                    let gradient =
+                        if train.accumulate > 1 { gradient.f_add_scalar(0.0)? } else { gradient };
+                    (Loss { total, parts: Vec::new() }, gradient)
+                }
+                None => {
+                    let loss = self.loss(Split::Train, index, true)?;
+                    let gradient =
+                        guard("model", || Ok(self.parameters.gradients(&loss.total)?))?;
+                    (loss, gradient)
+                }
+            };
             sum = Some(match sum {
                 None => (loss, gradient),
                 Some((before, total)) => {

@@ -1,0 +1,226 @@
+//! The logarithm of the density by the probability-flow ODE (Chen et al. 2018; Song et al. 2021,
+//! section 4.3; on manifolds de Bortoli et al. 2022).
+//!
+//! A point is carried from the data end to the prior by `dx/dt = Pi(x) v`, `v = f - g^2 S / 2`, and
+//! `log p(x_0) = log p_prior(x_T) + integral of div(Pi v) dt`, with all densities with respect to
+//! the base measure of the drive (Lebesgue for coordinates on R^n, with the change of measure `log
+//! |det Pi|` between `tau` and `x`). Which density that is:
+//!
+//! * It is the density of the model at the *least time of the process*: of data with the little
+//!   noise that is left there (time `start`; for discrete steps the first).
+//! * Where coordinates are angles, the point is followed on its principal branch at the data end,
+//!   with its unwrapped coordinates after that. For models that see unwrapped coordinates the
+//!   result is the density of the law of `tau` on that branch, in the measure of `x`; the density
+//!   of `x` is the sum over all branches, of which a model trained on principal coordinates puts
+//!   nearly nothing on the others. So the value is a lower bound of the log-density of `x`, and
+//!   exact where there is one branch.
+//! * The prior stands for the law at the end of the process. How far the two are apart is known for
+//!   Gaussian kernels ([`terminal_gap`]).
+
+mod divergence;
+
+pub use divergence::Divergence;
+
+use crate::sampler::adaptive::{Tolerance, integrate};
+use crate::sampler::axis::Axis;
+use crate::sampler::probability_flow::FlowMethod;
+use crate::sampler::rule::accept;
+use crate::sampler::runge_kutta::{Slope, combine, stages};
+use crate::sampler::{ErrorNorm, Grid, Spacing};
+use divergence::{Probes, no_motion, with_divergence};
+use isotropy_core::{
+    Error, NoisingProcess, Purpose, Result, ScoreModel, State, Step, Streams, sampler::times,
+};
+use tch::{Kind, Tensor};
+
+/// How a likelihood is computed.
+#[derive(Debug, Clone)]
+pub struct LikelihoodOptions {
+    /// The rule that integrates.
+    pub method: FlowMethod,
+    /// Steps of a rule with fixed steps; `None` for all of a discrete process, 100 in continuous
+    /// time.
+    pub steps: Option<u32>,
+    /// How the times are spaced.
+    pub grid: Grid,
+    /// Exponent of the Karras grid.
+    pub rho: f64,
+    /// Relative tolerance of Dormand-Prince.
+    pub rtol: f64,
+    /// Absolute tolerance of Dormand-Prince, in the unit of the coordinates and in nats.
+    pub atol: f64,
+    /// How the divergence is found.
+    pub divergence: Divergence,
+    /// Probes of an estimate.
+    pub probes: u32,
+}
+
+impl Default for LikelihoodOptions {
+    fn default() -> Self {
+        Self {
+            method: FlowMethod::Heun,
+            steps: None,
+            grid: Grid::Uniform,
+            rho: 7.0,
+            rtol: 1e-5,
+            atol: 1e-5,
+            divergence: Divergence::Exact,
+            probes: 1,
+        }
+    }
+}
+
+/// Evaluations after which Dormand-Prince gives up.
+const MAX_EVALUATIONS: u32 = 100_000;
+
+/// Log-densities of a batch.
+#[derive(Debug)]
+pub struct LogLikelihood {
+    /// `log p(x)` in nats with respect to the base measure of the drive, `[B]`.
+    pub log_prob: Tensor,
+    /// Where the points arrived at the prior.
+    pub end: State,
+    /// Evaluations of the model for each point (each with its backward passes).
+    pub evaluations: usize,
+}
+
+impl LikelihoodOptions {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// For numbers outside their ranges.
+    pub fn check(&self) -> Result<()> {
+        self.spacing()?;
+        self.tolerance()?;
+        if self.probes == 0 {
+            return Err(Error::config("/probes", "an estimate needs at least one probe"));
+        }
+        Ok(())
+    }
+
+    fn spacing(&self) -> Result<Spacing> {
+        Spacing::new(self.steps, self.grid, self.rho)
+    }
+
+    fn tolerance(&self) -> Result<Tolerance> {
+        Tolerance::new(self.rtol, self.atol, ErrorNorm::Sample, MAX_EVALUATIONS)
+    }
+
+    /// Times from the least one that the model knows up to the prior.
+    fn times(&self, process: &dyn NoisingProcess) -> Result<Vec<f64>> {
+        let start = process.time().start;
+        let steps = self.spacing()?.steps(process)?;
+        let mut times: Vec<f64> =
+            steps.iter().map(|step| step.from).filter(|t| *t > start).collect();
+        times.push(start);
+        times.reverse();
+        Ok(times)
+    }
+}
+
+/// Log-densities of states as a dataset gives them (they are lifted here). The estimates of the
+/// divergence draw from `streams`.
+///
+/// # Errors When the prediction does not have a score, the prior no density, or the model fails.
+pub fn log_likelihood(
+    process: &dyn NoisingProcess,
+    model: &dyn ScoreModel,
+    state: &State,
+    options: &LikelihoodOptions,
+    streams: &Streams,
+) -> Result<LogLikelihood> {
+    accept(process, model, Purpose::Likelihood)?;
+    options.method.accepts(process)?;
+    let drive = process.fields();
+    let mut state = drive.lift(state.clone())?;
+    let like = no_motion(drive, &state);
+    let mut stream = streams.stream("likelihood probes", 0);
+    let probes = Probes::new(options.divergence, &like, options.probes, &mut stream)?;
+    let axis = Axis::of(process);
+    let mut evaluations = 0;
+    // The velocity per unit of the variable, which grows from the data to the prior.
+    let mut slope = |state: &State, value: f64, step: Step| -> Result<Slope> {
+        evaluations += 1;
+        let mut velocity = |state: &State| {
+            let prediction = model.predict(state, &times(state, step), false)?;
+            let terms = process.terms(state, step, &prediction)?;
+            Ok(axis.reverse_rate(&terms, value, 0.5).scale(-1.0))
+        };
+        with_divergence(drive, state, &probes, &mut velocity)
+    };
+    let mut total = Tensor::zeros([state.batch_size()], state.options());
+    // The change of measure between coordinates and points, taken at both ends.
+    let measure = |state: &State| drive.coordinates().map(|c| c.log_abs_det(state));
+    let measure_at_data = measure(&state);
+    if options.method == FlowMethod::DormandPrince {
+        let time = process.time();
+        let ends = (axis.at(process, time.start), axis.at(process, time.prior));
+        let mut at =
+            |state: &State, value: f64| slope(state, value, Step::at(axis.time(process, value)));
+        let tolerance = options.tolerance()?;
+        let end = integrate(&tolerance, drive, state, ends, &mut at, &mut |_, _| Ok(()))?;
+        state = end.state;
+        total += end.volume.unwrap_or_else(|| total.zeros_like());
+    } else {
+        let tableau = options.method.tableau();
+        let averaged = tableau.nodes.len() <= 2;
+        for pair in options.times(process)?.windows(2) {
+            let (from, to) = (axis.at(process, pair[0]), axis.at(process, pair[1]));
+            let far = axis.instant(process, pair[1], to);
+            let mut stage = |state: &State, node: f64| {
+                let (value, here, other) = if node == 0.0 {
+                    (from, pair[0], pair[1])
+                } else if node == 1.0 {
+                    (to, far, pair[0])
+                } else {
+                    let value = from + node * (to - from);
+                    let here = axis.time(process, value);
+                    (value, here, here)
+                };
+                slope(state, value, axis.step(here, other, averaged))
+            };
+            let slopes = stages(tableau, drive, &state, to - from, None, &mut stage)?;
+            let moved = combine(tableau.weights, &slopes, to - from);
+            state = drive.flow(&state, &moved.xi);
+            if let Some(volume) = moved.volume {
+                total += volume.0;
+            }
+        }
+    }
+    let prior = process.prior_log_prob(&state).ok_or_else(|| {
+        Error::Unsupported(format!("the prior of {} has no density", process.name()))
+    })?;
+    if let (Some(data), Some(end)) = (measure_at_data, measure(&state)) {
+        total += end - data;
+    }
+    Ok(LogLikelihood { log_prob: (prior + total).detach(), end: state, evaluations })
+}
+
+/// By how much the law at the end of the process is not the prior, for data like these: an upper
+/// bound, in nats, of the relative entropy of the one to the other (it is convex, so the mean over
+/// data points bounds it). `None` where the process does not know.
+///
+/// # Errors When the states do not fit the drive.
+pub fn terminal_gap(process: &dyn NoisingProcess, data: &State) -> Result<Option<f64>> {
+    let Some(mismatch) = process.terminal_mismatch() else { return Ok(None) };
+    let Some(coordinates) = process.fields().coordinates() else { return Ok(None) };
+    let prior = process.time().prior;
+    let Some(kernel) = process.kernel(prior) else { return Ok(None) };
+    let state = process.fields().lift(data.clone())?;
+    let tau = coordinates.unwrapped(&state);
+    let centre = process.known_end(&state)?;
+    let mut nats = 0.0;
+    for (k, tau) in tau.0.iter().enumerate() {
+        let isotropy_core::Scale::Same(std) = &kernel.std[k] else { return Ok(None) };
+        let tau = match &centre {
+            Some(centre) => tau - &centre.0[k],
+            None => tau.shallow_clone(),
+        };
+        // The prior's own standard deviation.
+        let unit = std / mismatch.std;
+        let square = tau.square().mean(Kind::Double).double_value(&[]) / (unit * unit);
+        let coordinates: i64 = tau.size()[1..].iter().product();
+        nats += coordinates as f64 * mismatch.nats(square.sqrt());
+    }
+    Ok(Some(nats))
+}

@@ -1,0 +1,151 @@
+//! The negative log-likelihood of test points (see [`crate::likelihood`] for which density it is).
+
+use super::points;
+use crate::likelihood::{Divergence, LikelihoodOptions, log_likelihood, terminal_gap};
+use crate::sampler::{FlowMethod, Grid};
+use isotropy_core::{Error, Evaluation, Measured, Metric, MetricConfig, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::LN_2;
+use tch::{Kind, Tensor};
+
+/// Mean negative log-likelihood of test points by the probability-flow ODE, with respect to the
+/// base measure of the drive: `nll_nats`, and `nll_bits_per_dim` (divided by ln 2 and by the number
+/// of components of a point), each with its standard error over the points. `nll_prior_gap_nats`
+/// bounds by how much the end of the process is not the prior, where that is known.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NllConfig {
+    /// The rule that integrates. `rk4` and `dormand-prince` need continuous time.
+    pub method: FlowMethod,
+    /// Steps of a rule with fixed steps; `null` for all of a discrete process, 100 in continuous
+    /// time.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub steps: Option<u32>,
+    /// How the times are spaced.
+    pub grid: Grid,
+    /// Exponent of the `karras` grid; positive.
+    #[schemars(range(min = 1e-3, max = 1e3))]
+    pub rho: f64,
+    /// Relative tolerance of `dormand-prince`; non-negative.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub rtol: f64,
+    /// Absolute tolerance of `dormand-prince`, in the unit of the coordinates and in nats;
+    /// non-negative.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub atol: f64,
+    /// How the divergence is found: `exact` takes one backward pass for each coefficient,
+    /// the estimates one for each probe.
+    pub divergence: Divergence,
+    /// Probes of an estimate.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub probes: u32,
+    /// Test points that are used, at most.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub points: u32,
+    /// Points that are carried at once.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub batch: u32,
+}
+
+impl Default for NllConfig {
+    fn default() -> Self {
+        let options = LikelihoodOptions::default();
+        Self {
+            method: options.method,
+            steps: options.steps,
+            grid: options.grid,
+            rho: options.rho,
+            rtol: options.rtol,
+            atol: options.atol,
+            divergence: options.divergence,
+            probes: options.probes,
+            points: 1_000,
+            batch: 1_000,
+        }
+    }
+}
+
+impl NllConfig {
+    fn options(&self) -> LikelihoodOptions {
+        LikelihoodOptions {
+            method: self.method,
+            steps: self.steps,
+            grid: self.grid,
+            rho: self.rho,
+            rtol: self.rtol,
+            atol: self.atol,
+            divergence: self.divergence,
+            probes: self.probes,
+        }
+    }
+}
+
+#[typetag::serde(name = "nll")]
+impl MetricConfig for NllConfig {
+    fn build(&self) -> Result<Box<dyn Metric>> {
+        self.options().check()?;
+        for (pointer, value) in [("/points", self.points), ("/batch", self.batch)] {
+            if value == 0 {
+                return Err(Error::config(pointer, "at least 1"));
+            }
+        }
+        Ok(Box::new(self.clone()))
+    }
+}
+
+isotropy_core::register!(
+    "metric",
+    "nll",
+    NllConfig,
+    "negative log-likelihood of test points by the probability-flow ODE, in nats and bits per dimension",
+    r#"{"type": "nll", "points": 500, "method": "heun"}"#
+);
+
+impl Metric for NllConfig {
+    fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
+        let process = evaluation.process.ok_or_else(|| {
+            Error::Unsupported("a likelihood needs a process, and this experiment has none".into())
+        })?;
+        let reference = evaluation.reference;
+        let count = reference.batch_size().min(i64::from(self.points));
+        if count == 0 {
+            return Err(Error::data("there are no test points", "a likelihood is that of data"));
+        }
+        let data = reference.narrow(0, count);
+        let options = self.options();
+        let (mut parts, mut evaluations, mut at) = (Vec::new(), 0, 0);
+        while at < count {
+            let size = count.min(at + i64::from(self.batch)) - at;
+            let streams = evaluation.streams.named(&format!("nll/{at}"));
+            let batch = data.narrow(at, size);
+            let found = log_likelihood(process, evaluation.model, &batch, &options, &streams)?;
+            evaluations = found.evaluations;
+            parts.push(found.log_prob.to_kind(Kind::Double));
+            at += size;
+        }
+        let nats = Tensor::cat(&parts, 0).neg();
+        let kept = nats.isfinite().nonzero().squeeze_dim(1);
+        let finite = nats.index_select(0, &kept);
+        let n = finite.size()[0];
+        let (mean, error) = if n == 0 {
+            (f64::NAN, f64::NAN)
+        } else {
+            let spread = if n > 1 { finite.std(true).double_value(&[]) } else { f64::NAN };
+            (finite.mean(Kind::Double).double_value(&[]), spread / (n as f64).sqrt())
+        };
+        let bits = 1.0 / (LN_2 * points::rows(&data).size()[1] as f64);
+        let mut measured = vec![
+            Measured::lower("nll_nats", mean),
+            Measured::neutral("nll_nats_standard_error", error),
+            Measured::lower("nll_bits_per_dim", mean * bits),
+            Measured::neutral("nll_bits_per_dim_standard_error", error * bits),
+            Measured::neutral("nll_points_left_out", (count - n) as f64),
+            Measured::neutral("nll_evaluations", evaluations as f64),
+        ];
+        if let Some(gap) = terminal_gap(process, &data)? {
+            measured.push(Measured::neutral("nll_prior_gap_nats", gap));
+        }
+        Ok(measured)
+    }
+}

@@ -1,0 +1,137 @@
+//! The variable in which smooth integrators step.
+//!
+//! In time the probability flow is stiff at the data end: near a data point `tau - mean tau_0`
+//! falls like `std(t)`, often like the root of time. Along the curve `(mean, std)` of the kernel it
+//! is smooth: for data that are one point `tau = mean tau_0 + std z` with constant `z`. So samplers
+//! that evaluate both ends of a step, or points within, measure steps by the arc length of that
+//! curve:
+//!
+//! * variance preserving: the angle `phi` with `mean = cos phi`, `std = sin phi`, and `g^2 dt = 2
+//!   tan(phi) dphi`;
+//! * variance exploding: the noise level `sigma = std`, and `g^2 dt = 2 sigma dsigma` (Karras et
+//!   al. 2022);
+//! * any other kernel, or none: time.
+//!
+//! Drift and `g^2 S` of the first two carry the same factor `g^2` per unit of time, so the change
+//! of variable divides by it and multiplies by its value per unit of the new variable. That also
+//! frees a discrete process of its tables' rates.
+
+use super::rule::reverse_rate;
+use isotropy_core::{Kernel, NoisingProcess, Scale, Step, Terms, Xi};
+
+/// The variable of integration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Axis {
+    /// `atan(std / mean)`.
+    Angle,
+    /// `std`, where the mean is 1.
+    Level,
+    /// Time itself.
+    Time,
+}
+
+/// `(mean, std)` where all factors share one kernel whose scales do not depend on the point.
+fn one_kernel(kernel: Option<Kernel>) -> Option<(f64, f64)> {
+    let kernel = kernel?;
+    let (Some(Scale::Same(mean)), Some(Scale::Same(std))) =
+        (kernel.mean.first(), kernel.std.first())
+    else {
+        return None;
+    };
+    let same = |scales: &[Scale], value: f64| {
+        scales.iter().all(|s| matches!(s, Scale::Same(a) if (a - value).abs() <= 1e-12 * value))
+    };
+    (same(&kernel.mean, *mean) && same(&kernel.std, *std)).then_some((*mean, *std))
+}
+
+impl Axis {
+    /// The variable for a process.
+    pub(crate) fn of(process: &dyn NoisingProcess) -> Self {
+        let time = process.time();
+        let middle = 0.5 * (time.start + time.prior);
+        let probes = [time.start, middle, time.prior].map(|t| one_kernel(process.kernel(t)));
+        let all = |law: &dyn Fn(f64, f64) -> bool| {
+            probes.iter().all(|probe| probe.is_some_and(|(mean, std)| law(mean, std)))
+        };
+        if all(&|mean, std| (mean * mean + std * std - 1.0).abs() < 1e-9) {
+            Self::Angle
+        } else if all(&|mean, _| (mean - 1.0).abs() < 1e-12) {
+            Self::Level
+        } else {
+            Self::Time
+        }
+    }
+
+    /// The variable at a time.
+    pub(crate) fn at(self, process: &dyn NoisingProcess, t: f64) -> f64 {
+        match (self, one_kernel(process.kernel(t))) {
+            (Self::Angle, Some((mean, std))) => std.atan2(mean),
+            (Self::Level, Some((_, std))) => std,
+            _ => t,
+        }
+    }
+
+    /// The time at which the variable has a value.
+    pub(crate) fn time(self, process: &dyn NoisingProcess, value: f64) -> f64 {
+        let found = match self {
+            Self::Angle => process.time_of_noise(value.tan()),
+            Self::Level => process.time_of_noise(value),
+            Self::Time => Some(value),
+        };
+        found.unwrap_or(value)
+    }
+
+    /// The time to ask the model about at an end `t` of a step, where the variable is `value`. The
+    /// noise of a schedule that is clipped stands still before the prior; the time is then that at
+    /// which it was reached.
+    pub(crate) fn instant(self, process: &dyn NoisingProcess, t: f64, value: f64) -> f64 {
+        let time = process.time();
+        if self == Self::Time || time.discrete || t < time.prior {
+            t
+        } else {
+            self.time(process, value)
+        }
+    }
+
+    /// `g^2 dt` per unit of the variable, where it is not time.
+    fn noise_rate(self, value: f64) -> Option<f64> {
+        match self {
+            Self::Angle => Some(2.0 * value.tan()),
+            Self::Level => Some(2.0 * value),
+            Self::Time => None,
+        }
+    }
+
+    /// The integral of `g^2 dt` between two values, where the variable is not time.
+    pub(super) fn variance(self, from: f64, to: f64) -> Option<f64> {
+        match self {
+            Self::Angle => Some(2.0 * (to.cos() / from.cos()).ln()),
+            Self::Level => Some(from * from - to * to),
+            Self::Time => None,
+        }
+    }
+
+    /// The step that `terms` are to be asked for at `here`: the instant, or in time the whole step
+    /// to `other`, seen from `here`.
+    pub(crate) fn step(self, here: f64, other: f64, averaged: bool) -> Step {
+        if self == Self::Time && averaged { Step { from: here, to: other } } else { Step::at(here) }
+    }
+
+    /// The rate of the reverse SDE (`weight` 1) or of the probability flow (1/2) per unit by which
+    /// the variable falls.
+    pub(crate) fn reverse_rate(self, terms: &Terms, value: f64, weight: f64) -> Xi {
+        let rate = reverse_rate(terms, weight);
+        match self.noise_rate(value) {
+            None => rate,
+            Some(per_unit) => {
+                let factors = rate.0.iter().zip(&terms.noise);
+                let each = factors.map(|(a, noise)| {
+                    let variance = noise.scale().powi(2);
+                    // Where the clock stands still, so does the variable.
+                    a * if variance > 0.0 { per_unit / variance } else { 0.0 }
+                });
+                Xi(each.collect())
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The likelihood against exact values, with a terminal law that is the prior.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use isotropy_core::{
+    Evaluation, LoadContext, MetricConfig, NoisingProcess, Result, ScoreModel, Services, State,
+    Streams,
+};
+use isotropy_lie::likelihood::{Divergence, LikelihoodOptions, log_likelihood, terminal_gap};
+use isotropy_lie::sampler::{FlowMethod, Grid};
+use serde_json::json;
+use std::f64::consts::PI;
+use support::{at, dimension, model, normal, number, process, vp};
+use tch::{Kind, Tensor};
+
+const START: f64 = 1e-4;
+
+/// Weight, means and standard deviations of a component of a mixture.
+type Component = (f64, Vec<f64>, Vec<f64>);
+
+/// Mean and variance factor of the kernel at the least time.
+fn least(process: &dyn NoisingProcess) -> (f64, f64) {
+    let (mean, ratio) = {
+        let kernel = process.kernel(process.time().start).unwrap();
+        let isotropy_core::Scale::Same(mean) = kernel.mean[0] else { panic!("one time") };
+        (mean, process.noise_level(process.time().start).unwrap())
+    };
+    (mean, (mean * ratio).powi(2))
+}
+
+/// The log-density in `x` of a mixture of normals in the coordinates, noised to the least time.
+fn exact(process: &dyn NoisingProcess, state: &State, components: &[Component]) -> Tensor {
+    let tau = support::tau(process, state);
+    let (mean, variance) = least(process);
+    let logs: Vec<Tensor> = components
+        .iter()
+        .map(|(weight, mu, sd)| {
+            let mu = Tensor::from_slice(mu) * mean;
+            let spread = Tensor::from_slice(sd).square() * mean * mean + variance;
+            let exponent = ((&tau - mu).square() / &spread + (spread * (2.0 * PI)).log()) * -0.5;
+            exponent.sum_dim_intlist(1, false, None) + weight.ln()
+        })
+        .collect();
+    let log = Tensor::stack(&logs, 0).logsumexp(0, false);
+    log - process.fields().coordinates().unwrap().log_abs_det(state)
+}
+
+fn options(method: FlowMethod, steps: u32) -> LikelihoodOptions {
+    LikelihoodOptions {
+        method,
+        steps: Some(steps),
+        grid: Grid::Karras,
+        rtol: 1e-7,
+        atol: 1e-7,
+        ..LikelihoodOptions::default()
+    }
+}
+
+/// Centred data where the coordinates allow it: then the law at the end is the prior up to the
+/// square of the factor of the clean coordinates (1e-7), point by point.
+fn numbers(on: &str) -> (Vec<f64>, Vec<f64>) {
+    match on {
+        // A polar angle of 0 is singular.
+        "spherical" => (vec![0.0, 1.1, 0.0], vec![0.3, 0.2, 0.5]),
+        _ => (vec![0.0, 0.0], vec![0.3, 0.25]),
+    }
+}
+
+/// What the prior's density says too much at the points where the flow ended, for Gaussian data:
+/// the mean of the law that is still there.
+fn excess_of_prior(process: &dyn NoisingProcess, end: &State, mean: &[f64], sd: &[f64]) -> Tensor {
+    let kernel = process.kernel(process.time().prior).unwrap();
+    let isotropy_core::Scale::Same(m) = kernel.mean[0] else { panic!("one time") };
+    let tau = support::tau(process, end);
+    let spread = Tensor::from_slice(sd).square() * m * m + (1.0 - m * m);
+    let law = ((&tau - Tensor::from_slice(mean) * m).square() / &spread + spread.log()) * -0.5;
+    (tau.square() * -0.5 - law).sum_dim_intlist(1, false, None)
+}
+
+/// Points near the data, on the principal branch.
+fn points(process: &dyn NoisingProcess, on: &str, count: i64) -> State {
+    let (mean, sd) = numbers(on);
+    let z = normal(&[count, dimension(on)], "points").clamp(-2.5, 2.5);
+    let state = at(process, &(z * Tensor::from_slice(&sd) + Tensor::from_slice(&mean)));
+    let mut state = state;
+    state.lift.clear();
+    state
+}
+
+#[test]
+fn the_likelihood_of_gaussian_data_is_exact_to_a_ten_thousandth_of_a_nat() {
+    for on in ["translations", "polar", "spherical"] {
+        let process = process(vp(31.0, START), on);
+        let (mean, sd) = numbers(on);
+        let oracle = json!({"type": "gaussian-tau-oracle", "mean": mean, "std": sd});
+        let oracle = model(oracle, process.as_ref(), dimension(on));
+        let state = points(process.as_ref(), on, 20);
+        let gap = terminal_gap(process.as_ref(), &state).unwrap().unwrap();
+        assert!(gap < 1e-6, "{on}: the prior is off by {gap} nats");
+        let expected = exact(process.as_ref(), &state, &[(1.0, mean.clone(), sd.clone())]);
+        for (method, steps) in [(FlowMethod::Rk4, 150), (FlowMethod::DormandPrince, 1)] {
+            let found = log_likelihood(
+                process.as_ref(),
+                oracle.as_ref(),
+                &state,
+                &options(method, steps),
+                &Streams::new(0),
+            )
+            .unwrap();
+            // Of a polar angle, whose mean is not 0, the end remembers 1e-4: taken out there.
+            let excess = excess_of_prior(process.as_ref(), &found.end, &mean, &sd);
+            let excess = if on == "spherical" { excess } else { excess.zeros_like() };
+            let error = number(&(&found.log_prob - &excess - &expected).abs().max());
+            println!("{on} {method:?}: {error:.2e} nats, {} evaluations", found.evaluations);
+            assert!(error < 1e-4, "{on} {method:?}: {error} nats");
+            assert!(!found.log_prob.requires_grad());
+        }
+    }
+}
+
+fn mixture(on: &str) -> (Vec<Component>, serde_json::Value) {
+    let (mean, sd) = numbers(on);
+    let shifted = |by: f64| mean.iter().map(|m| m + by).collect::<Vec<_>>();
+    let (low, high) = (shifted(-0.3), shifted(0.45));
+    let wider: Vec<f64> = sd.iter().map(|s| s * 1.3).collect();
+    let json = json!({
+        "type": "mixture-tau-oracle",
+        "means": [low, high], "stds": [sd, wider], "weights": [0.6, 0.4]
+    });
+    (vec![(0.6, low, sd), (0.4, high, wider)], json)
+}
+
+#[test]
+fn the_likelihood_of_a_mixture_is_exact_to_a_ten_thousandth_of_a_nat() {
+    for on in ["translations", "polar"] {
+        let process = process(vp(31.0, START), on);
+        let (components, oracle) = mixture(on);
+        let oracle = model(oracle, process.as_ref(), dimension(on));
+        let state = points(process.as_ref(), on, 12);
+        let expected = exact(process.as_ref(), &state, &components);
+        let found = log_likelihood(
+            process.as_ref(),
+            oracle.as_ref(),
+            &state,
+            &options(FlowMethod::Rk4, 120),
+            &Streams::new(0),
+        )
+        .unwrap();
+        let error = number(&(&found.log_prob - &expected).abs().max());
+        assert!(error < 1e-4, "{on}: {error} nats");
+    }
+}
+
+/// The mean over probes is the exact value within four standard errors, and one probe is not it.
+#[test]
+fn hutchinsons_estimate_is_unbiased() {
+    let process = process(vp(31.0, START), "polar");
+    let (_, oracle) = mixture("polar");
+    let oracle = model(oracle, process.as_ref(), 2);
+    // One point many times: each copy has probes of its own.
+    let one = points(process.as_ref(), "polar", 1);
+    let copies = one.map_batched(|a| a.expand([4000, 2], false).contiguous());
+    let likelihood = |state: &State, divergence| {
+        let options = LikelihoodOptions { divergence, ..options(FlowMethod::Heun, 30) };
+        log_likelihood(process.as_ref(), oracle.as_ref(), state, &options, &Streams::new(5))
+            .unwrap()
+            .log_prob
+    };
+    let exact = number(&likelihood(&one, Divergence::Exact).squeeze());
+    for divergence in [Divergence::Hutchinson, Divergence::HutchinsonNormal] {
+        let all = likelihood(&copies, divergence);
+        let (mean, sd) = (number(&all.mean(Kind::Double)), number(&all.std(true)));
+        let error = sd / (4000.0_f64).sqrt();
+        println!("{divergence:?}: {mean} +- {error}, exact {exact}");
+        assert!(sd > 1e-3, "{divergence:?} does not vary: it is no estimate");
+        assert!((mean - exact).abs() < 4.0 * error, "{divergence:?}: {mean} {exact} {error}");
+    }
+}
+
+/// Discrete processes are carried by Heun's rule over their own steps.
+#[test]
+fn a_discrete_process_has_a_likelihood_too() {
+    let process =
+        process(json!({"type": "vp", "schedule": {"type": "cosine"}, "steps": 400}), "polar");
+    let (mean, sd) = numbers("polar");
+    let oracle = json!({"type": "gaussian-tau-oracle", "mean": mean, "std": sd});
+    let oracle = model(oracle, process.as_ref(), 2);
+    let state = points(process.as_ref(), "polar", 20);
+    let expected = exact(process.as_ref(), &state, &[(1.0, mean, sd)]);
+    let options = LikelihoodOptions::default();
+    let found =
+        log_likelihood(process.as_ref(), oracle.as_ref(), &state, &options, &Streams::new(0))
+            .unwrap();
+    let gap = terminal_gap(process.as_ref(), &state).unwrap().unwrap();
+    let error = number(&(&found.log_prob - &expected).abs().mean(Kind::Double));
+    println!("mean error {error:.2e} nats, gap of the prior at most {gap:.2e}");
+    // Point by point, an entropy of `gap` shows as a logarithm of about sqrt(2 gap).
+    assert!(error < 1e-3_f64.max((2.0 * gap).sqrt()), "{error}");
+    assert!(gap > 1e-9 && gap < 1e-3, "{gap}");
+}
+
+#[test]
+fn what_has_no_likelihood_is_refused_before_the_first_evaluation() {
+    let state = |process: &dyn NoisingProcess| points(process, "polar", 2);
+    let discrete =
+        process(json!({"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}), "polar");
+    let oracle = json!({"type": "gaussian-tau-oracle", "mean": [0.1], "std": [0.5]});
+    let model_of = |process: &dyn NoisingProcess| model(oracle.clone(), process, 2);
+    let run = |process: &dyn NoisingProcess, options: &LikelihoodOptions| {
+        let model = model_of(process);
+        log_likelihood(process, model.as_ref(), &state(process), options, &Streams::new(0))
+    };
+    let error = run(discrete.as_ref(), &options(FlowMethod::Rk4, 10)).unwrap_err();
+    assert!(error.to_string().contains("discrete"), "{error}");
+    let template = process(
+        json!({"type": "ve", "schedule": {"type": "ve-linear", "sigma_max": 1.5}, "prior": "template"}),
+        "polar",
+    );
+    let error = run(template.as_ref(), &options(FlowMethod::Heun, 10)).unwrap_err();
+    assert!(error.to_string().contains("density"), "{error}");
+}
+
+struct Alone;
+
+impl Services for Alone {
+    fn trained_model(&self, _: &str) -> Result<Box<dyn ScoreModel>> {
+        unreachable!("the likelihood is that of the model at hand")
+    }
+}
+
+#[test]
+fn the_metric_reports_the_mean_with_its_error_in_both_units() {
+    let process = process(vp(31.0, START), "polar");
+    let (mean, sd) = numbers("polar");
+    let oracle = json!({"type": "gaussian-tau-oracle", "mean": mean, "std": sd});
+    let oracle = model(oracle, process.as_ref(), 2);
+    let state = points(process.as_ref(), "polar", 30);
+    let streams = Streams::new(1);
+    let load = LoadContext {
+        data_dir: std::path::PathBuf::new(),
+        kind: Kind::Double,
+        device: tch::Device::Cpu,
+        streams: streams.clone(),
+    };
+    let evaluation = Evaluation {
+        samples: &state,
+        start: &state,
+        trajectory: &[],
+        reference: &state,
+        process: Some(process.as_ref()),
+        model: oracle.as_ref(),
+        streams: &streams,
+        load: &load,
+        services: &Alone,
+    };
+    // Two batches, and fewer points than there are.
+    let config: Box<dyn MetricConfig> = serde_json::from_value(json!({
+        "type": "nll", "method": "rk4", "steps": 60, "grid": "karras", "points": 25, "batch": 20
+    }))
+    .unwrap();
+    let measured = tch::no_grad(|| config.build().unwrap().measure(&evaluation)).unwrap();
+    let value = |name: &str| measured.iter().find(|m| m.name == name).unwrap().value;
+    let expected =
+        exact(process.as_ref(), &state.narrow(0, 25), &[(1.0, mean.clone(), sd.clone())]).neg();
+    let found = value("nll_nats");
+    assert!((found - number(&expected.mean(Kind::Double))).abs() < 1e-3, "{measured:?}");
+    let error = number(&expected.std(true)) / 5.0;
+    assert!((value("nll_nats_standard_error") / error - 1.0).abs() < 1e-2, "{measured:?}");
+    let bits = found / (2.0 * std::f64::consts::LN_2);
+    assert!((value("nll_bits_per_dim") - bits).abs() < 1e-12);
+    assert_eq!((value("nll_points_left_out"), value("nll_evaluations")), (0.0, 240.0));
+    assert!(value("nll_prior_gap_nats") < 1e-6);
+}

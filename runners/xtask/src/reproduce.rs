@@ -1,0 +1,315 @@
+//! `cargo xtask reproduce`: the runs behind a page of results, and its tables.
+//!
+//! Every run is one configuration with one seed, in its own folder below `runs/`. What is there already is not run
+//! again, and what was interrupted goes on, so the command can be repeated until it is done.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::failure::{Failure, Outcome};
+use crate::generate;
+use crate::project::Project;
+
+/// A page of results.
+struct Page {
+    name: &'static str,
+    /// The configurations lie in `configs/NAME`, the runs in `runs/NAME`; the table is written here.
+    table: &'static str,
+    rows: &'static [Row],
+    /// What is appended to the name of a row's configuration, and what the table calls it.
+    methods: &'static [(&'static str, &'static str)],
+    /// Names in metrics.json, and what the table calls them.
+    metrics: &'static [(&'static str, &'static str)],
+    /// What the published columns are.
+    published: &'static str,
+}
+
+/// A line of a table for each method.
+struct Row {
+    title: &'static str,
+    config: &'static str,
+    /// Figures of others, one for each method; `-` where there is none.
+    published: &'static [&'static str],
+}
+
+const fn row(title: &'static str, config: &'static str, published: &'static [&'static str]) -> Row {
+    Row { title, config, published }
+}
+
+/// Released: W1 of the released code as measured in the reference notes (sism.md 5.2); with a star from its README.
+const PAGES: &[Page] = &[Page {
+    name: "lie",
+    table: "docs/src/results/lie-table.md",
+    rows: &[
+        row("mixture, 2-D", "mixture-2d", &["2.32", "1.54", "-"]),
+        row("circles", "circles", &["1.45", "0.92", "-"]),
+        row("line", "line", &["0.57*", "0.39*", "-"]),
+        row("C4 Gaussians", "c4-gaussians", &["-", "-", "-"]),
+        row("mixture, 3-D", "mixture-3d", &["1.46", "1.09", "-"]),
+        row("torus", "torus", &["1.26", "0.49", "-"]),
+        row("Moebius strip", "moebius", &["0.38", "0.16*", "-"]),
+        row("mixture, 4-D", "mixture-4d", &["-", "-", "-"]),
+    ],
+    methods: &[("", "group"), ("-fisher", "Fisher"), ("-brownian", "Brownian")],
+    metrics: &[
+        ("w1", "W1"),
+        ("w2", "W2"),
+        ("mmd", "MMD"),
+        ("nll_nats", "NLL (nats)"),
+        ("non_finite", "not finite"),
+        ("collapsed", "collapsed"),
+        ("w1_floor", "W1, data against data"),
+    ],
+    published: "W1, released code",
+}];
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The page.
+    pub page: String,
+    /// Runs of each configuration: seeds 0, 1, ...
+    pub seeds: u32,
+    /// Runs at the same time.
+    pub jobs: usize,
+    /// Only write the table, of what is there.
+    pub table_only: bool,
+}
+
+/// The names of the pages.
+pub fn pages() -> Vec<&'static str> {
+    PAGES.iter().map(|page| page.name).collect()
+}
+
+/// Runs what is missing, and writes the table.
+pub fn reproduce(project: &Project, request: &Request) -> Outcome<()> {
+    let page = PAGES.iter().find(|page| page.name == request.page).ok_or_else(|| {
+        Failure::new(format!("nothing to reproduce is called `{}`", request.page))
+            .help(format!("there is: {}", pages().join(", ")))
+    })?;
+    let runs = page.runs(&project.root, request.seeds);
+    if !request.table_only {
+        generate::build().run(project)?;
+        run_all(project, &runs, request.jobs)?;
+    }
+    let path = project.root.join(page.table);
+    fs::write(&path, page.markdown(&project.root, request.seeds))
+        .map_err(|e| Failure::io(format!("cannot write {}", path.display()), &e))?;
+    eprintln!("{}", path.display());
+    Ok(())
+}
+
+/// One run of one configuration.
+struct Run {
+    config: PathBuf,
+    seed: u32,
+    folder: PathBuf,
+}
+
+impl Run {
+    fn done(&self) -> bool {
+        self.folder.join("metrics.json").is_file()
+    }
+
+    fn start(&self, project: &Project) -> Outcome<()> {
+        if let Some(parent) = self.folder.parent() {
+            fs::create_dir_all(parent)
+                .map_err(|e| Failure::io(format!("cannot make {}", parent.display()), &e))?;
+        }
+        let mut command = project.command(project.runner());
+        command.arg("--config").arg(&self.config).arg("--resume");
+        command.arg("--out").arg(&self.folder).arg("--set").arg(format!("seed={}", self.seed));
+        let output =
+            command.output().map_err(|e| Failure::io("cannot start the runner".to_owned(), &e))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let name = self.folder.display();
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Failure::new(format!("{name} ended with {}\n{said}", output.status)))
+    }
+}
+
+/// Runs what is missing, `jobs` at a time. The first failure stops what has not begun.
+fn run_all(project: &Project, runs: &[Run], jobs: usize) -> Outcome<()> {
+    let missing: Vec<&Run> = runs.iter().filter(|run| !run.done()).collect();
+    eprintln!("{} of {} runs are there", runs.len() - missing.len(), runs.len());
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, missing.len().max(1)) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(run) = missing.get(index) else { return };
+                    let start = std::time::Instant::now();
+                    match run.start(project) {
+                        Ok(()) => eprintln!(
+                            "{}/{} {} ({:.0} s)",
+                            index + 1,
+                            missing.len(),
+                            run.folder.display(),
+                            start.elapsed().as_secs_f64()
+                        ),
+                        Err(error) => {
+                            stop.store(true, Ordering::Relaxed);
+                            if let Ok(mut slot) = failure.lock() {
+                                slot.get_or_insert(error);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    match failure.into_inner() {
+        Ok(Some(error)) => Err(error.help("the same command goes on where it stopped")),
+        _ => Ok(()),
+    }
+}
+
+impl Page {
+    fn run(&self, root: &Path, config: &str, seed: u32) -> Run {
+        Run {
+            config: root.join("configs").join(self.name).join(format!("{config}.json")),
+            seed,
+            folder: root.join("runs").join(self.name).join(format!("{config}-seed{seed}")),
+        }
+    }
+
+    fn configs(&self) -> impl Iterator<Item = (&Row, usize, String)> {
+        self.rows.iter().flat_map(|row| {
+            let methods = self.methods.iter().enumerate();
+            methods.map(move |(k, (suffix, _))| (row, k, format!("{}{suffix}", row.config)))
+        })
+    }
+
+    /// Seed by seed, so that a table of fewer seeds is complete early.
+    fn runs(&self, root: &Path, seeds: u32) -> Vec<Run> {
+        (0..seeds)
+            .flat_map(|seed| self.configs().map(move |(_, _, config)| (seed, config)))
+            .map(|(seed, config)| self.run(root, &config, seed))
+            .filter(|run| run.config.is_file())
+            .collect()
+    }
+
+    fn markdown(&self, root: &Path, seeds: u32) -> String {
+        let mut text = format!(
+            "<!-- Written by `cargo xtask reproduce {}`. -->\n\n| set | method |",
+            self.name
+        );
+        let (mut rule, mut lines) = ("|---|---|".to_owned(), String::new());
+        let metrics: Vec<_> = self.metrics.iter().filter(|m| self.has(root, m.0, seeds)).collect();
+        for (_, title) in &metrics {
+            // Writing to a String cannot fail.
+            let _ = write!(text, " {title} |");
+            rule += "---|";
+        }
+        let _ = writeln!(text, " {} | seeds |\n{rule}---|---|", self.published);
+        for (row, k, config) in self.configs() {
+            let found: Vec<String> = (0..seeds)
+                .filter_map(|seed| {
+                    fs::read_to_string(self.run(root, &config, seed).folder.join("metrics.json"))
+                        .ok()
+                })
+                .collect();
+            if found.is_empty() {
+                continue;
+            }
+            let _ = write!(lines, "| {} | {} |", row.title, self.methods[k].1);
+            for (name, _) in &metrics {
+                let values: Vec<f64> = found.iter().filter_map(|t| number(t, name)).collect();
+                let _ = write!(lines, " {} |", mean_and_error(&values));
+            }
+            let published = row.published.get(k).unwrap_or(&"-");
+            let _ = writeln!(lines, " {published} | {} |", found.len());
+        }
+        text + &lines
+    }
+
+    /// Whether any run has this metric.
+    fn has(&self, root: &Path, metric: &str, seeds: u32) -> bool {
+        self.runs(root, seeds).iter().any(|run| {
+            fs::read_to_string(run.folder.join("metrics.json"))
+                .is_ok_and(|text| number(&text, metric).is_some())
+        })
+    }
+}
+
+/// The number after `"name":`; names in metrics.json are unique.
+fn number(text: &str, name: &str) -> Option<f64> {
+    let after = text.split_once(&format!("\"{name}\":"))?.1.trim_start();
+    let end = after.find([',', '\n', '}']).unwrap_or(after.len());
+    after[..end].trim().parse().ok()
+}
+
+/// Mean, and its standard error where there are at least two values.
+fn mean_and_error(values: &[f64]) -> String {
+    let n = values.len() as f64;
+    if values.is_empty() {
+        return "-".to_owned();
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let whole = values.iter().all(|v| v.fract() == 0.0);
+    if whole && values.iter().all(|v| *v == mean) {
+        return format!("{mean}");
+    }
+    if values.len() == 1 {
+        return format!("{mean:.3}");
+    }
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    format!("{mean:.3} ± {:.3}", (variance / n).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn every_row_of_every_page_has_its_configuration() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for page in PAGES {
+            for (_, _, config) in page.configs() {
+                let file = page.run(&root, &config, 0).config;
+                assert!(file.is_file(), "{}", file.display());
+            }
+            assert!(page.rows.iter().all(|row| row.published.len() == page.methods.len()));
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_by_their_whole_name() {
+        let text = "{\n  \"w1\": 1.25,\n  \"w1_floor\": 2,\n  \"bad\": null\n}";
+        assert_eq!(number(text, "w1"), Some(1.25));
+        assert_eq!(number(text, "w1_floor"), Some(2.0));
+        assert_eq!(number(text, "bad"), None);
+        assert_eq!(number(text, "floor"), None);
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_mean() {
+        assert_eq!(mean_and_error(&[1.0, 2.0, 3.0]), "2.000 ± 0.577");
+        assert_eq!(mean_and_error(&[0.5]), "0.500");
+        assert_eq!(mean_and_error(&[0.0, 0.0]), "0");
+        assert_eq!(mean_and_error(&[]), "-");
+    }
+
+    #[test]
+    fn the_table_holds_what_was_run_and_says_how_often() {
+        let scratch = Scratch::new("reproduce");
+        let page = &PAGES[0];
+        for seed in 0..2 {
+            let folder = page.run(scratch.path(), "torus", seed).folder;
+            fs::create_dir_all(&folder).expect("a folder");
+            let text = format!("{{\"metrics\": {{\"w1\": {}.5}}}}", seed + 1);
+            fs::write(folder.join("metrics.json"), text).expect("a file");
+        }
+        let table = page.markdown(scratch.path(), 3);
+        assert!(!table.contains("circles"), "{table}");
+        assert!(table.contains("| torus | group | 2.000 ± 0.500 | 1.26 | 2 |"), "{table}");
+    }
+}
