@@ -232,8 +232,11 @@ impl Page {
 
     /// Whether any run has this metric.
     fn has(&self, root: &Path, metric: &str, seeds: u32) -> bool {
-        self.runs(root, seeds).iter().any(|run| {
-            fs::read_to_string(run.folder.join("metrics.json"))
+        let mut runs = self
+            .configs()
+            .flat_map(|(_, _, config)| (0..seeds).map(move |seed| (config.clone(), seed)));
+        runs.any(|(config, seed)| {
+            fs::read_to_string(self.run(root, &config, seed).folder.join("metrics.json"))
                 .is_ok_and(|text| number(&text, metric).is_some())
         })
     }

@@ -313,6 +313,14 @@ impl Drive for Generators {
             let q = self.parts(h).0;
             q.matmul(&skew).matmul(&q.transpose(-1, -2))
         } else {
+            let origin = symmetry.act(h, &state.with_value(state.x().zeros_like()))?;
+            if origin.x().abs().max().double_value(&[]) > 0.0 {
+                return Err(Error::Unsupported(format!(
+                    "{} moves the origin, about which {} turns",
+                    symmetry.name(),
+                    self.name()
+                )));
+            }
             let q = vector_matrix(symmetry, h, state, n)?;
             // q^T q = c 1 for a conformal map.
             let gram = q.transpose(1, 2).matmul(&q);

@@ -120,6 +120,7 @@ impl Rule for Edm {
             let prediction = walk.predict(&state, step.from)?;
             return walk.process.clean(&state, step.from, &prediction);
         }
-        along(walk, &state, step, &HEUN)
+        let axis = walk.axis();
+        along(walk, axis, &state, step, &HEUN)
     }
 }

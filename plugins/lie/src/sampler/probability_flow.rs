@@ -1,6 +1,7 @@
 //! The probability-flow ODE by the flow of the drive.
 
 use super::adaptive::{Adaptive, ErrorNorm, Tolerance};
+use super::axis::Axis;
 use super::rule::{Rule, Stepper, Walk, sampler};
 use super::runge_kutta::{EULER, HEUN, RK4, Slope, Tableau, combine, stages};
 use isotropy_core::{Error, NoisingProcess, Purpose, Result, Sampler, State, Step};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowMethod {
-    /// One evaluation a step, order 1.
+    /// One evaluation a step, order 1. It steps in time.
     Euler,
     /// Two evaluations a step, order 2.
     #[default]
@@ -41,7 +42,7 @@ pub enum FlowEnd {
 sampler! {
     /// `x <- flow(x, (g^2 S / 2 - f) dt)`, integrated in the arc length of the kernel's curve
     /// `(mean, std)` (the angle of a variance-preserving kernel, the noise level of an exploding
-    /// one). It ends at the last time of the process, with the little noise that is left there.
+    /// one; `euler` steps in time). It ends at the last time of the process, with the little noise that is left there.
     ProbabilityFlowConfig {
         /// The rule.
         method: FlowMethod = FlowMethod::Heun,
@@ -137,19 +138,22 @@ impl Rule for ProbabilityFlow {
             _ if beyond => FlowMethod::Euler,
             _ => self.method,
         };
-        along(walk, state, walk.step, method.tableau())
+        // Euler's rule alone is the published kind of step: in time, with the exact variance that the
+        // step adds (sism.md 1.4).
+        let axis = if self.method == FlowMethod::Euler { Axis::Time } else { walk.axis() };
+        along(walk, axis, state, walk.step, method.tableau())
     }
 }
 
 /// One step of the probability flow by a rule.
 pub(super) fn along(
     walk: &mut Walk,
+    axis: Axis,
     state: &State,
     step: Step,
     tableau: &Tableau,
 ) -> Result<State> {
     let (process, drive) = (walk.process, walk.drive);
-    let axis = walk.axis();
     let (from, to) = (axis.at(process, step.from), axis.at(process, step.to));
     let first = axis.instant(process, step.from, from);
     let averaged = tableau.nodes.len() <= 2;
