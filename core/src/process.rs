@@ -261,6 +261,12 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         Ok(None)
     }
 
+    /// [`NoisingProcess::prior_log_prob`] of the point itself, whatever its unwrapped coordinates: where
+    /// angles alias it is the sum over all branches.
+    fn prior_log_prob_of_point(&self, state: &State) -> Option<Tensor> {
+        self.prior_log_prob(state)
+    }
+
     /// What moves the point during a step, as rates per unit of time averaged over the step.
     ///
     /// # Errors

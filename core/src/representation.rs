@@ -208,6 +208,14 @@ pub trait FlowCoordinates {
     /// `None` when it is +1 everywhere.
     fn orientation(&self, tau: &Xi) -> Option<Xi>;
 
+    /// All coordinates of the point of a state, each point of a set on its own (its coordinates are the
+    /// last axis), the principal ones first: every angle goes round up to `turns` times each way, and
+    /// polar angles are reflected with what that does to the others. The density of a law of `tau` at
+    /// a point is the sum over them. The default is for coordinates without angles.
+    fn branches(&self, state: &State, _turns: i64) -> Vec<Xi> {
+        vec![self.tau(state)]
+    }
+
     /// `log |det Pi(x)|`, shape `[B]`: `log p_tau(tau) = log p_X(x) + log |det Pi(x)|`.
     fn log_abs_det(&self, state: &State) -> Tensor;
 

@@ -5,8 +5,8 @@
 mod support;
 
 use isotropy_core::{
-    Evaluation, LoadContext, MetricConfig, NoisingProcess, Result, ScoreModel, Services, State,
-    Streams,
+    Evaluation, LoadContext, MetricConfig, NoisingProcess, Prediction, PredictionKind, Result,
+    Scale, ScoreModel, Services, State, Streams, Xi,
 };
 use isotropy_lie::likelihood::{Divergence, LikelihoodOptions, log_likelihood, terminal_gap};
 use isotropy_lie::sampler::{FlowMethod, Grid};
@@ -272,4 +272,132 @@ fn the_metric_reports_the_mean_with_its_error_in_both_units() {
     assert!((value("nll_bits_per_dim") - bits).abs() < 1e-12);
     assert_eq!((value("nll_points_left_out"), value("nll_evaluations")), (0.0, 240.0));
     assert!(value("nll_prior_gap_nats") < 1e-6);
+}
+
+/// A grid over all points, as principal coordinates of midpoints, and the volume of a cell.
+fn grid(on: &str) -> (Tensor, f64) {
+    let axis = |low: f64, high: f64, n: i64| {
+        let width = (high - low) / n as f64;
+        (Tensor::arange(n, support::F64) * width + (low + 0.5 * width), width)
+    };
+    let mut axes = vec![axis(-7.0, 7.0, 60)];
+    match on {
+        "polar" => axes.push(axis(-PI, PI, 40)),
+        _ => axes.extend([axis(0.0, PI, 24), axis(-PI, PI, 24)]),
+    }
+    let volume = axes.iter().map(|(_, width)| width).product();
+    let columns: Vec<&Tensor> = axes.iter().map(|(points, _)| points).collect();
+    let mesh = Tensor::meshgrid_indexing(&columns, "ij");
+    let columns: Vec<Tensor> = mesh.iter().map(|a| a.flatten(0, -1)).collect();
+    (Tensor::stack(&columns, 1), volume)
+}
+
+#[test]
+fn the_prior_of_a_point_integrates_to_one_over_all_points() {
+    // P(|z| < pi) for the azimuth, and P(0 < z < pi) for the polar angle.
+    for (on, alone) in [("polar", 0.998_319), ("spherical", 0.498_320)] {
+        let process = process(vp(31.0, START), on);
+        let (tau, volume) = grid(on);
+        let state = at(process.as_ref(), &tau);
+        let measure = process.fields().coordinates().unwrap().log_abs_det(&state);
+        let mass = |log: Tensor| number(&((log + &measure).exp().sum(Kind::Double) * volume));
+        let whole = mass(process.prior_log_prob_of_point(&state).unwrap());
+        assert!((whole - 1.0).abs() < 1e-6, "{on}: {whole}");
+        // The principal branch alone holds less: this is what the sum is for.
+        let principal = mass(process.prior_log_prob(&state).unwrap());
+        assert!((principal - alone).abs() < 2e-4, "{on}: {principal}");
+    }
+}
+
+/// The exact prediction `field` when the clean coordinates are normal: conditional means over the
+/// branches of a point.
+struct FieldOracle {
+    process: Box<dyn NoisingProcess>,
+    mean: Vec<f64>,
+    std: Vec<f64>,
+}
+
+impl ScoreModel for FieldOracle {
+    fn predicts(&self) -> PredictionKind {
+        PredictionKind::Field
+    }
+
+    fn predict(&self, state: &State, t: &Tensor, _: bool) -> Result<Prediction> {
+        let coordinates = self.process.fields().coordinates().unwrap();
+        let kernel = self.process.kernel(t.double_value(&[0])).unwrap();
+        let (Scale::Same(factor), Scale::Same(noise)) = (&kernel.mean[0], &kernel.std[0]) else {
+            panic!("one time")
+        };
+        let mean = Tensor::from_slice(&self.mean) * *factor;
+        let spread = Tensor::from_slice(&self.std).square() * (factor * factor) + noise * noise;
+        let (mut logs, mut taus, mut scores) = (Vec::new(), Vec::new(), Vec::new());
+        for branch in coordinates.branches(state, 2) {
+            let eps = coordinates.orientation(&branch);
+            let signed = |a: Tensor| match &eps {
+                Some(eps) => a * eps.single(),
+                None => a,
+            };
+            let score = (&mean - branch.single()) / &spread;
+            let log = (score.square() * &spread).sum_dim_intlist(1, true, None) * -0.5;
+            logs.push(log);
+            taus.push(signed(branch.single().shallow_clone()));
+            scores.push(signed(score * *noise));
+        }
+        let weights = Tensor::stack(&logs, 0).softmax(0, Kind::Double);
+        let average = |heads: &[Tensor]| {
+            Xi::from((Tensor::stack(heads, 0) * &weights).sum_dim_intlist(0, false, None))
+        };
+        Ok(Prediction {
+            kind: PredictionKind::Field,
+            heads: vec![average(&taus), average(&scores)],
+        })
+    }
+}
+
+#[test]
+fn the_likelihood_of_a_field_is_the_density_of_the_point_over_all_its_branches() {
+    // So wide that a good part of the data lies on other branches.
+    for (on, mean, std) in [
+        ("polar", vec![0.0, 0.5], vec![0.3, 1.5]),
+        ("spherical", vec![0.0, 0.6, 0.0], vec![0.3, 0.5, 1.2]),
+    ] {
+        let oracle = FieldOracle {
+            process: process(vp(31.0, START), on),
+            mean: mean.clone(),
+            std: std.clone(),
+        };
+        let process = process(vp(31.0, START), on);
+        let tau = match on {
+            "polar" => vec![0.1, 2.5, -0.3, -2.9, 0.0, 0.2, 0.4, 3.1],
+            _ => vec![0.1, 0.7, 2.0, -0.3, 1.3, -2.5, 0.2, 0.4, 0.1],
+        };
+        let tau = Tensor::from_slice(&tau).view([-1, dimension(on)]);
+        let mut state = at(process.as_ref(), &tau);
+        state.lift.clear();
+        let coordinates = process.fields().coordinates().unwrap();
+        let (factor, variance) = least(process.as_ref());
+        let spread = Tensor::from_slice(&std).square() * factor * factor + variance;
+        let terms: Vec<Tensor> = coordinates
+            .branches(&state, 2)
+            .iter()
+            .map(|branch| {
+                let off = branch.single() - Tensor::from_slice(&mean) * factor;
+                let log = (off.square() / &spread + (&spread * (2.0 * PI)).log()) * -0.5;
+                log.sum_dim_intlist(1, false, None)
+            })
+            .collect();
+        let expected =
+            Tensor::stack(&terms, 0).logsumexp(0, false) - coordinates.log_abs_det(&state);
+        let mut options = options(FlowMethod::DormandPrince, 1);
+        (options.rtol, options.atol) = (1e-6, 1e-6);
+        let found =
+            log_likelihood(process.as_ref(), &oracle, &state, &options, &Streams::new(0)).unwrap();
+        let error = number(&(&found.log_prob - &expected).abs().max());
+        println!("{on}: {error:.2e} nats, {} evaluations", found.evaluations);
+        assert!(error < 1e-3, "{on}: {error} nats; {} {expected}", found.log_prob);
+        // One branch is not enough.
+        assert!(
+            number(&(&terms[0] - coordinates.log_abs_det(&state) - &expected).abs().max()) > 0.05
+        );
+    }
 }

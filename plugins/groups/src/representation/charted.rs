@@ -16,6 +16,7 @@ use isotropy_core::{
     Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation, Result, State,
     StateSpec, Stream, Xi,
 };
+use std::f64::consts::PI;
 use std::fmt::Debug;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -67,6 +68,45 @@ pub trait Chart: Debug + Send + Sync + 'static {
     }
     /// Whether the symmetry moves points by shifting `tau`, so that coefficients stay as they are.
     fn is_shift(&self, symmetry: &dyn Representation) -> bool;
+}
+
+/// All coordinates of points with the principal coordinates `tau = (log r, polar angles, azimuth)`,
+/// these first. A polar angle that is reflected turns the sign of every component after its own: the
+/// polar angles that follow go to `pi - angle`, the azimuth to `azimuth + pi`. After that each angle
+/// may go round `-turns ..= turns` times.
+fn branches(tau: &Tensor, turns: i64) -> Vec<Tensor> {
+    let n = tau.size()[tau.dim() - 1];
+    let column = |tau: &Tensor, k: i64| tau.narrow(-1, k, 1);
+    let mut found = vec![tau.shallow_clone()];
+    for polar in 1..n - 1 {
+        let reflected: Vec<Tensor> = found
+            .iter()
+            .map(|tau| {
+                let columns: Vec<Tensor> = (0..n)
+                    .map(|k| match k {
+                        k if k < polar => column(tau, k),
+                        k if k == polar => column(tau, k).neg(),
+                        k if k < n - 1 => PI - column(tau, k),
+                        _ => column(tau, k) + PI,
+                    })
+                    .collect();
+                Tensor::cat(&columns, -1)
+            })
+            .collect();
+        found.extend(reflected);
+    }
+    for angle in 1..n {
+        let round = |turn: i64| {
+            let shift = Tensor::zeros([n], (tau.kind(), tau.device()));
+            let _ = shift.narrow(0, angle, 1).fill_(2.0 * PI * turn as f64);
+            shift
+        };
+        // No turn first, so that the principal coordinates stay in front.
+        let order = std::iter::once(0).chain((1..=turns).flat_map(|turn| [turn, -turn]));
+        let shifts: Vec<Tensor> = order.map(round).collect();
+        found = shifts.iter().flat_map(|shift| found.iter().map(move |tau| tau + shift)).collect();
+    }
+    found
 }
 
 /// The representation and drive of a [`Chart`].
@@ -276,6 +316,10 @@ impl<C: Chart> FlowCoordinates for Charted<C> {
 
     fn orientation(&self, tau: &Xi) -> Option<Xi> {
         self.chart.orientation(tau.single()).map(Xi::from)
+    }
+
+    fn branches(&self, state: &State, turns: i64) -> Vec<Xi> {
+        branches(&self.chart.tau(state.x()), turns).into_iter().map(Xi::from).collect()
     }
 
     fn log_abs_det(&self, state: &State) -> Tensor {

@@ -13,7 +13,9 @@
 //!   result is the density of the law of `tau` on that branch, in the measure of `x`; the density
 //!   of `x` is the sum over all branches, of which a model trained on principal coordinates puts
 //!   nearly nothing on the others. So the value is a lower bound of the log-density of `x`, and
-//!   exact where there is one branch.
+//!   exact where there is one branch. The prediction `field` is a function of the point, so its flow
+//!   carries points, not branches: the prior at its end is summed over all branches, and the result
+//!   is the density of `x`.
 //! * The prior stands for the law at the end of the process. How far the two are apart is known for
 //!   Gaussian kernels ([`terminal_gap`]).
 
@@ -29,7 +31,8 @@ use crate::sampler::runge_kutta::{Slope, combine, stages};
 use crate::sampler::{ErrorNorm, Grid, Spacing};
 use divergence::{Probes, no_motion, with_divergence};
 use isotropy_core::{
-    Error, NoisingProcess, Purpose, Result, ScoreModel, State, Step, Streams, sampler::times,
+    Error, NoisingProcess, PredictionKind, Purpose, Result, ScoreModel, State, Step, Streams,
+    sampler::times,
 };
 use tch::{Kind, Tensor};
 
@@ -187,7 +190,13 @@ pub fn log_likelihood(
             }
         }
     }
-    let prior = process.prior_log_prob(&state).ok_or_else(|| {
+    // A field is a function of the point, and so is the flow; other predictions may see the branch.
+    let prior = if model.predicts() == PredictionKind::Field {
+        process.prior_log_prob_of_point(&state)
+    } else {
+        process.prior_log_prob(&state)
+    };
+    let prior = prior.ok_or_else(|| {
         Error::Unsupported(format!("the prior of {} has no density", process.name()))
     })?;
     if let (Some(data), Some(end)) = (measure_at_data, measure(&state)) {

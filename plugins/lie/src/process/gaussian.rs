@@ -192,6 +192,29 @@ impl Gaussian {
     fn prior_std(&self) -> f64 {
         self.law.prior_std(&self.clock)
     }
+
+    /// The log-density of the prior at coordinates of a state, in the measure of the point.
+    fn prior_at(&self, state: &State, mut tau: Xi) -> Option<Tensor> {
+        if self.prior == Prior::Template {
+            return None;
+        }
+        let std = self.prior_std();
+        let each = visible(self.fields(), state, &tau);
+        let sum = |a: Tensor| a.flatten(1, -1).sum_dim_intlist(1, false, None);
+        let mut constant = each.0.iter().map(|each| sum(each.shallow_clone())).sum::<Tensor>()
+            * (0.5 * (2.0 * PI).ln() + std.ln());
+        if let Some(anchor) = &self.anchor {
+            for (each, log_std) in each.0.iter().zip(anchor.log_std(state.options())) {
+                constant += sum(each * log_std);
+            }
+            if let Some(centre) = self.centre(state).ok()? {
+                tau = tau.sub(&centre);
+            }
+            tau = self.through(&tau, Root::solve);
+        }
+        let quadratic = tau.square_norm() * (-0.5 / (std * std));
+        Some(quadratic - constant - self.coordinates().log_abs_det(state))
+    }
 }
 
 /// Standard normal coefficients for every point of a state.
@@ -292,29 +315,22 @@ impl NoisingProcess for Gaussian {
         })
     }
 
-    /// On the branch of the state (its unwrapped coordinates): a density of `x` alone would be a
-    /// sum over all branches.
+    /// On the branch of the state (its unwrapped coordinates).
     fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
-        if self.prior == Prior::Template {
-            return None;
+        self.prior_at(state, self.coordinates().unwrapped(state))
+    }
+
+    /// The sum over branches, up to those farther than six standard deviations from the origin. States
+    /// of several points stay on their own branch: their sum would have a term for each combination.
+    fn prior_log_prob_of_point(&self, state: &State) -> Option<Tensor> {
+        if state.x().dim() > 2 {
+            return self.prior_log_prob(state);
         }
-        let std = self.prior_std();
-        let mut tau = self.coordinates().unwrapped(state);
-        let each = visible(self.fields(), state, &tau);
-        let sum = |a: Tensor| a.flatten(1, -1).sum_dim_intlist(1, false, None);
-        let mut constant = each.0.iter().map(|each| sum(each.shallow_clone())).sum::<Tensor>()
-            * (0.5 * (2.0 * PI).ln() + std.ln());
-        if let Some(anchor) = &self.anchor {
-            for (each, log_std) in each.0.iter().zip(anchor.log_std(state.options())) {
-                constant += sum(each * log_std);
-            }
-            if let Some(centre) = self.centre(state).ok()? {
-                tau = tau.sub(&centre);
-            }
-            tau = self.through(&tau, Root::solve);
-        }
-        let quadratic = tau.square_norm() * (-0.5 / (std * std));
-        Some(quadratic - constant - self.coordinates().log_abs_det(state))
+        let turns = (0.5 * (6.0 * self.prior_std() / PI - 1.0)).ceil().max(1.0) as i64;
+        let branches = self.coordinates().branches(state, turns);
+        let terms = branches.into_iter().map(|tau| self.prior_at(state, tau));
+        let terms: Vec<Tensor> = terms.collect::<Option<_>>()?;
+        Some(Tensor::stack(&terms, 0).logsumexp([0i64].as_slice(), false))
     }
 
     fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
