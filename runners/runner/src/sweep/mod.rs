@@ -1,6 +1,6 @@
 //! Ablation sweeps: one file, many runs, one answer.
 //!
-//! 1. [`file`] is what a sweep file says, [`read`] turns it into axes whose every value knows its
+//! 1. [`mod@file`] is what a sweep file says, [`read`] turns it into axes whose every value knows its
 //!    place in the file;
 //! 2. [`variants`] resolves, checks and builds every combination before anything runs;
 //! 3. [`plan`] names the cells by what they compute, [`cell`] is the folder of one;
