@@ -223,7 +223,7 @@ impl NoisingProcess for Wrong {
             Mistake::TransitionAddsStd => {
                 let std = |t| match self.right.kernel(t).unwrap().std[0] {
                     Scale::Same(std) => std,
-                    Scale::Each(_) => unreachable!(),
+                    Scale::Each(_) => unreachable!("the kernel of one time has one scale"),
                 };
                 let still = self.right.transition(state, from, to, &z.zeros_like())?;
                 Ok(self.fields().flow(&still, &z.scale(std(to) - std(from))))

@@ -85,7 +85,7 @@ fn scales(process: &dyn NoisingProcess, t: f64) -> (f64, f64) {
     let kernel = process.kernel(t).unwrap();
     match (&kernel.mean[0], &kernel.std[0]) {
         (Scale::Same(mean), Scale::Same(std)) => (*mean, *std),
-        _ => unreachable!(),
+        _ => unreachable!("the kernel of one time has one scale"),
     }
 }
 
@@ -180,7 +180,7 @@ fn predictions_that_cannot_drive_a_process_are_refused_before_training() {
             self.0
         }
         fn predict(&self, _: &State, _: &Tensor, _: bool) -> Result<Prediction> {
-            unreachable!()
+            unreachable!("an objective decides by the kind alone")
         }
     }
     let objective: Box<dyn ObjectiveConfig> =
