@@ -1,0 +1,6 @@
+//! Diffusion bridges (Zhou et al. 2024, DDBM; Li et al. 2023, BBDM): processes from data to a known other end, the
+//! context field `end`, which a symmetry moves together with the value.
+
+isotropy_core::plugin!(
+    "Diffusion bridges: Doob transforms of VE and VP, Brownian bridges, their samplers"
+);
