@@ -6,10 +6,11 @@
 //!
 //! The six traits are [`Group`], [`Representation`] (with [`Drive`] for those whose fields move
 //! points), [`NoisingProcess`], [`ScoreModel`], [`Sampler`] and [`Dataset`]. Beside them stand
-//! [`Objective`], [`Metric`], [`Plot`] and [`Schedule`]. Everything is batched: axis 0 is the batch.
+//! [`Objective`], [`Metric`], [`Plot`], [`Schedule`] and [`CovarianceKernel`]. Everything is batched: axis 0 is the batch.
 
 mod clock;
 pub mod conformance;
+pub mod covariance;
 pub mod data_source;
 pub mod dataset;
 mod error;
@@ -18,6 +19,7 @@ pub mod figure;
 pub mod group;
 pub mod model;
 pub mod objective;
+pub mod observed;
 pub mod prediction;
 pub mod process;
 pub mod registry;
@@ -32,6 +34,7 @@ pub mod streams;
 mod xi;
 
 pub use clock::Clock;
+pub use covariance::{CovarianceKernel, Gram, Hyperparameter, Invariance};
 pub use data_source::{DATA_SOURCES, DataSource, FetchRequest};
 pub use dataset::{Dataset, LoadContext, Split};
 pub use error::{Error, Result};
@@ -45,9 +48,9 @@ pub use process::{
     probe_symmetry,
 };
 pub use registry::{
-    CHECKS, Component, DatasetConfig, GroupConfig, MetricConfig, ModelConfig, ObjectiveConfig,
-    PLUGINS, PlotConfig, Plugin, ProcessConfig, RepresentationConfig, SamplerConfig,
-    ScheduleConfig,
+    CHECKS, Component, CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig,
+    ModelConfig, ObjectiveConfig, PLUGINS, PlotConfig, Plugin, ProcessConfig, RepresentationConfig,
+    SamplerConfig, ScheduleConfig,
 };
 pub use representation::{Drive, FlowCoordinates, Homogeneous, Representation, Space};
 pub use root::Root;

@@ -4,8 +4,8 @@
 //! `#[typetag::serde(name = "...")]`, and one line of [`register!`](crate::register).
 
 use crate::{
-    Dataset, Error, Group, LoadContext, Metric, ModelContext, NoisingProcess, Objective, Plot,
-    Representation, Result, Sampler, Schedule, ScoreModel, StateSpec,
+    CovarianceKernel, Dataset, Error, Group, LoadContext, Metric, ModelContext, NoisingProcess,
+    Objective, Plot, Representation, Result, Sampler, Schedule, ScoreModel, StateSpec,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -44,6 +44,10 @@ kinds! {
         /// Builds the group.
         fn build(&self) -> Result<Arc<dyn Group>>;
     } "JSON description of a [`Group`].";
+    "kernel" CovarianceKernelConfig {
+        /// Builds the covariance kernel.
+        fn build(&self) -> Result<Arc<dyn CovarianceKernel>>;
+    } "JSON description of a [`CovarianceKernel`] of Gaussian processes.";
     "metric" MetricConfig {
         /// Builds the metric.
         fn build(&self) -> Result<Box<dyn Metric>>;

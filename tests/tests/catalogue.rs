@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use isotropy_core::{
-    DatasetConfig, GroupConfig, MetricConfig, ModelConfig, ObjectiveConfig, PlotConfig,
+    CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig, ModelConfig, ObjectiveConfig, PlotConfig,
     ProcessConfig, RepresentationConfig, SamplerConfig, ScheduleConfig,
 };
 use isotropy_tests::end_to_end::{Scratch, repository, run};
@@ -74,7 +74,7 @@ fn round_trip(kind: &str, value: Value) -> Result<Value, serde_json::Error> {
         };
     }
     through!(
-        "dataset" DatasetConfig, "group" GroupConfig, "metric" MetricConfig, "model" ModelConfig,
+        "dataset" DatasetConfig, "group" GroupConfig, "kernel" CovarianceKernelConfig, "metric" MetricConfig, "model" ModelConfig,
         "objective" ObjectiveConfig, "plot" PlotConfig, "process" ProcessConfig,
         "representation" RepresentationConfig, "sampler" SamplerConfig, "schedule" ScheduleConfig
     )

@@ -7,10 +7,10 @@ use crate::experiment::Experiment;
 use crate::guard::guard;
 use crate::services::data_folder;
 use isotropy_core::conformance::{
-    CheckResult, Status, group, model, process, representation, sampler, schedule,
+    CheckResult, Status, covariance, group, model, process, representation, sampler, schedule,
 };
 use isotropy_core::{
-    CHECKS, Component, Dataset, DatasetConfig, Error, GroupConfig, LoadContext, MetricConfig,
+    CHECKS, Component, CovarianceKernelConfig, Dataset, DatasetConfig, Error, GroupConfig, LoadContext, MetricConfig,
     ModelConfig, ModelContext, NoisingProcess, ObjectiveConfig, PlotConfig, ProcessConfig,
     Representation, RepresentationConfig, Result, SamplerConfig, ScheduleConfig, Split, State,
     StateSpec, Streams,
@@ -115,6 +115,10 @@ fn specific(
         "schedule" => {
             let config: Box<dyn ScheduleConfig> = parse(example, results)?;
             results.extend(schedule::check_schedule(&config.build()?));
+        }
+        "kernel" => {
+            let config: Box<dyn CovarianceKernelConfig> = parse(example, results)?;
+            results.extend(covariance::check_covariance(config.build()?.as_ref(), streams));
         }
         "objective" => {
             let config: Box<dyn ObjectiveConfig> = parse(example, results)?;
