@@ -213,6 +213,26 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         self.drive().drive().expect("a process is only built on a representation that drives")
     }
 
+    /// Whether states of these shapes have what the process needs beside the value (the other end of a
+    /// bridge), checked before any data are read.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    fn accepts(&self, _spec: &StateSpec) -> Result<()> {
+        Ok(())
+    }
+
+    /// States without lift on which the conformance suite tests this process: those of its drive,
+    /// with what [`NoisingProcess::accepts`] asks for.
+    fn sample_state(
+        &self,
+        batch: i64,
+        options: (Kind, Device),
+        stream: &mut Stream,
+    ) -> Option<State> {
+        self.drive().sample_state(batch, options, stream)
+    }
+
     /// The time axis.
     fn time(&self) -> &TimeDomain;
 

@@ -34,7 +34,7 @@ pub fn check_process_named(
 ) -> Vec<CheckResult> {
     let mut table = Table { only: Some(only.into()), ..Table::default() };
     let mut stream = streams.stream("check process", 0);
-    if process.drive().sample_state(2, cpu(Kind::Double), &mut stream).is_none() {
+    if process.sample_state(2, cpu(Kind::Double), &mut stream).is_none() {
         table.results.push(CheckResult::skip("process", "its drive names no states to test on"));
         return table.results;
     }
@@ -163,7 +163,7 @@ const NO_COORDINATES: &str = "the drive has no flow coordinates";
 impl Subject<'_> {
     fn clean_state(&self, batch: i64, kind: Kind) -> Result<State> {
         let mut stream = self.streams.stream("check process", 1);
-        match self.process.drive().sample_state(batch, cpu(kind), &mut stream) {
+        match self.process.sample_state(batch, cpu(kind), &mut stream) {
             Some(state) => self.process.fields().lift(state),
             None => broken("the drive gave states before and gives none now"),
         }
@@ -293,8 +293,7 @@ impl Subject<'_> {
 
     fn symmetric(&self, symmetry: &dyn Representation) -> Result<Found> {
         let mut stream = self.streams.stream("check process", 1);
-        let Some(bare) = self.process.drive().sample_state(8, cpu(Kind::Double), &mut stream)
-        else {
+        let Some(bare) = self.process.sample_state(8, cpu(Kind::Double), &mut stream) else {
             return Ok(Found::Skip("the drive names no states to test on".into()));
         };
         // The question is asked about the shapes of a dataset, before any lift.

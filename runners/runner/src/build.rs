@@ -58,6 +58,9 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
             guard("process", || config.build(drive)).map_err(|error| error.under("/process"))?,
         ),
     };
+    if let Some(process) = &process {
+        process.accepts(&spec).map_err(|error| error.under("/process"))?;
+    }
     let symmetry = build_symmetry(experiment, &spec, process.as_deref())?;
 
     let mut store = VarStore::new(device);

@@ -243,6 +243,7 @@ fn processes_on(spec: &StateSpec, catalogue: &Catalogue) -> Vec<Option<Box<dyn N
             };
             if drive.accepts(spec).is_ok()
                 && let Ok(process) = config.build(drive)
+                && process.accepts(spec).is_ok()
             {
                 all.push(Some(process));
             }
