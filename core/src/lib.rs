@@ -17,6 +17,8 @@ mod error;
 pub mod evaluation;
 pub mod figure;
 pub mod group;
+pub mod integrate;
+pub mod likelihood;
 pub mod model;
 pub mod objective;
 pub mod observed;

@@ -1,8 +1,8 @@
 //! Samplers: from prior to data, blind to the geometry.
 
 use crate::{
-    Drive, Element, NoisingProcess, Purpose, Representation, Result, ScoreModel, State, Step,
-    Streams, Terms, Xi,
+    Drive, Element, Error, NoisingProcess, Purpose, Representation, Result, ScoreModel, State,
+    Step, Streams, Terms, Xi,
 };
 
 /// What a sampler returns.
@@ -183,6 +183,43 @@ impl Noise for TransportedNoise<'_> {
 
     fn unit(&mut self, _: u64, _: &State, _: &Xi, process: &dyn NoisingProcess) -> Result<Xi> {
         self.next(process.fields())
+    }
+}
+
+/// Refuses models whose prediction cannot drive a purpose on this process.
+///
+/// # Errors
+/// The reason.
+pub fn accept(
+    process: &dyn NoisingProcess,
+    model: &dyn ScoreModel,
+    purpose: Purpose,
+) -> Result<()> {
+    let kind = model.predicts();
+    process.accepts_prediction(kind)?;
+    if kind.can_drive(purpose) {
+        return Ok(());
+    }
+    let name = |value: serde_json::Result<serde_json::Value>| {
+        value.ok().and_then(|value| Some(value.as_str()?.to_string())).unwrap_or_default()
+    };
+    let (kind, purpose) = (name(serde_json::to_value(kind)), name(serde_json::to_value(purpose)));
+    Err(Error::config("", format!("a model that predicts {kind} cannot drive {purpose}"))
+        .with_help("choose another `predicts` in the model, or another sampler"))
+}
+
+/// `weight g^2 S - f - h`: the rate of a reverse step (`weight` 1) or of the probability flow
+/// (1/2), per unit of time.
+pub fn reverse_rate(terms: &Terms, weight: f64) -> Xi {
+    let score = if weight == 1.0 {
+        terms.preconditioned.clone()
+    } else {
+        terms.preconditioned.scale(weight)
+    };
+    let rate = score.sub(&terms.drift);
+    match &terms.h {
+        Some(h) => rate.sub(h),
+        None => rate,
     }
 }
 

@@ -2,7 +2,7 @@
 //! metrics and pictures that go with them, and oracles whose score is known.
 
 pub mod dataset;
-pub mod likelihood;
+pub use isotropy_core::likelihood;
 pub mod metric;
 pub mod model;
 pub mod objective;

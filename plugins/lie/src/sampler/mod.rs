@@ -13,10 +13,8 @@
 
 pub(crate) mod adaptive;
 mod ancestral;
-pub(crate) mod axis;
 mod edm;
 mod euler_maruyama_x;
-mod grid;
 mod group_step;
 mod heun_sde;
 mod predictor_corrector;
@@ -28,13 +26,13 @@ pub use adaptive::ErrorNorm;
 pub use ancestral::{AncestralConfig, DdimConfig};
 pub use edm::EdmConfig;
 pub use euler_maruyama_x::{DivergenceTerm, EulerMaruyamaXConfig};
-pub use grid::Grid;
 pub use group_step::{GeodesicRandomWalkConfig, GroupStepConfig};
 pub use heun_sde::HeunSdeConfig;
+pub use isotropy_core::integrate::grid::Grid;
 pub use predictor_corrector::{Predictor, PredictorCorrectorConfig};
 pub use probability_flow::{FlowEnd, FlowMethod, ProbabilityFlowConfig};
 
-pub(crate) use grid::Spacing;
+pub(crate) use isotropy_core::integrate::{axis, grid};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

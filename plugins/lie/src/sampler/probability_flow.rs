@@ -3,26 +3,12 @@
 use super::adaptive::{Adaptive, ErrorNorm, Tolerance};
 use super::axis::Axis;
 use super::rule::{Rule, Stepper, Walk, sampler};
-use super::runge_kutta::{EULER, HEUN, RK4, Slope, Tableau, combine, stages};
-use isotropy_core::{Error, NoisingProcess, Purpose, Result, Sampler, State, Step};
+use super::runge_kutta::{Slope, Tableau, combine, stages};
+use isotropy_core::{NoisingProcess, Purpose, Result, Sampler, State, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The rule that integrates the ODE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FlowMethod {
-    /// One evaluation a step, order 1. It steps in time.
-    Euler,
-    /// Two evaluations a step, order 2.
-    #[default]
-    Heun,
-    /// Four evaluations a step, order 4. Needs continuous time.
-    Rk4,
-    /// Dormand-Prince 5(4), six evaluations a step: chooses its own steps by `rtol` and `atol`;
-    /// `steps`, `grid`, `rho` and `last_step` are not used. Needs continuous time.
-    DormandPrince,
-}
+pub use isotropy_core::integrate::FlowMethod;
 
 /// What happens on the last step of a rule with several evaluations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -77,35 +63,6 @@ impl ProbabilityFlowConfig {
                 Box::new(Stepper { spacing, rule })
             }
         })
-    }
-}
-
-impl FlowMethod {
-    /// The rule's coefficients (those of Heun's for the adaptive rule, which is not a rule of fixed
-    /// steps).
-    pub(crate) fn tableau(self) -> &'static Tableau {
-        match self {
-            Self::Euler => &EULER,
-            Self::Rk4 => &RK4,
-            Self::Heun | Self::DormandPrince => &HEUN,
-        }
-    }
-
-    /// Refuses rules that look within a step on a process that has no time there.
-    ///
-    /// # Errors
-    /// The reason.
-    pub(crate) fn accepts(self, process: &dyn NoisingProcess) -> Result<()> {
-        if process.time().discrete && matches!(self, Self::Rk4 | Self::DormandPrince) {
-            let message = format!(
-                "{} has discrete steps, and this method evaluates the model between them",
-                process.name()
-            );
-            return Err(Error::config("/method", message).with_help(
-                "use \"method\": \"heun\", or a process in continuous time (\"steps\": null)",
-            ));
-        }
-        Ok(())
     }
 }
 

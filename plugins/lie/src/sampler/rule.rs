@@ -4,7 +4,7 @@
 use super::axis::Axis;
 use super::grid::Spacing;
 use isotropy_core::{
-    Drive, Error, Noise, NoisingProcess, Observer, Prediction, Purpose, Result, Sampled, Sampler,
+    Drive, Noise, NoisingProcess, Observer, Prediction, Purpose, Result, Sampled, Sampler,
     ScoreModel, State, Step, Terms, Xi, sampler::times,
 };
 use std::fmt::Debug;
@@ -140,42 +140,7 @@ impl<R: Rule> Sampler for Stepper<R> {
     }
 }
 
-/// Refuses models whose prediction cannot drive a purpose on this process.
-///
-/// # Errors
-/// The reason.
-pub(crate) fn accept(
-    process: &dyn NoisingProcess,
-    model: &dyn ScoreModel,
-    purpose: Purpose,
-) -> Result<()> {
-    let kind = model.predicts();
-    process.accepts_prediction(kind)?;
-    if kind.can_drive(purpose) {
-        return Ok(());
-    }
-    let name = |value: serde_json::Result<serde_json::Value>| {
-        value.ok().and_then(|value| Some(value.as_str()?.to_string())).unwrap_or_default()
-    };
-    let (kind, purpose) = (name(serde_json::to_value(kind)), name(serde_json::to_value(purpose)));
-    Err(Error::config("", format!("a model that predicts {kind} cannot drive {purpose}"))
-        .with_help("choose another `predicts` in the model, or another sampler"))
-}
-
-/// `weight g^2 S - f - h`: the rate of a reverse step (`weight` 1) or of the probability flow
-/// (1/2), per unit of time.
-pub(crate) fn reverse_rate(terms: &Terms, weight: f64) -> Xi {
-    let score = if weight == 1.0 {
-        terms.preconditioned.clone()
-    } else {
-        terms.preconditioned.scale(weight)
-    };
-    let rate = score.sub(&terms.drift);
-    match &terms.h {
-        Some(h) => rate.sub(h),
-        None => rate,
-    }
-}
+pub(crate) use isotropy_core::sampler::{accept, reverse_rate};
 
 /// `scale xi`, without an operation for a scale of 1: steps of discrete time have the length 1, and
 /// for a thousand points in the plane every operation counts.

@@ -1,6 +1,6 @@
 //! Time grids: where between prior and data a sampler evaluates the model.
 
-use isotropy_core::{Error, NoisingProcess, Result, Step};
+use crate::{Error, NoisingProcess, Result, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub enum Grid {
 
 /// The number of steps and their spacing, as a configuration has them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Spacing {
+pub struct Spacing {
     steps: Option<u32>,
     grid: Grid,
     rho: f64,
@@ -37,7 +37,7 @@ impl Spacing {
     ///
     /// # Errors
     /// For zero steps, and for a `rho` that is no positive number.
-    pub(crate) fn new(steps: Option<u32>, grid: Grid, rho: f64) -> Result<Self> {
+    pub fn new(steps: Option<u32>, grid: Grid, rho: f64) -> Result<Self> {
         if steps == Some(0) {
             return Err(Error::config("/steps", "a sampler takes at least 1 step"));
         }
@@ -48,7 +48,7 @@ impl Spacing {
     }
 
     /// The same spacing with another number of steps.
-    pub(super) fn fewer(&self, steps: usize) -> Self {
+    pub fn fewer(&self, steps: usize) -> Self {
         Self { steps: Some(steps as u32), ..*self }
     }
 
@@ -57,7 +57,7 @@ impl Spacing {
     ///
     /// # Errors When there are more steps than a discrete process has, and for a grid in the noise
     /// level of a process that has none.
-    pub(crate) fn steps(&self, process: &dyn NoisingProcess) -> Result<Vec<Step>> {
+    pub fn steps(&self, process: &dyn NoisingProcess) -> Result<Vec<Step>> {
         let time = process.time();
         let all = time.all_steps().unwrap_or(DEFAULT_STEPS);
         let count = self.steps.map_or(all, |steps| steps as usize);

@@ -16,12 +16,12 @@
 //! of variable divides by it and multiplies by its value per unit of the new variable. That also
 //! frees a discrete process of its tables' rates.
 
-use super::rule::reverse_rate;
-use isotropy_core::{Kernel, NoisingProcess, Scale, Step, Terms, Xi};
+use crate::sampler::reverse_rate;
+use crate::{Kernel, NoisingProcess, Scale, Step, Terms, Xi};
 
 /// The variable of integration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Axis {
+pub enum Axis {
     /// `atan(std / mean)`.
     Angle,
     /// `std`, where the mean is 1.
@@ -46,7 +46,7 @@ fn one_kernel(kernel: Option<Kernel>) -> Option<(f64, f64)> {
 
 impl Axis {
     /// The variable for a process.
-    pub(crate) fn of(process: &dyn NoisingProcess) -> Self {
+    pub fn of(process: &dyn NoisingProcess) -> Self {
         let time = process.time();
         let middle = 0.5 * (time.start + time.prior);
         let probes = [time.start, middle, time.prior].map(|t| one_kernel(process.kernel(t)));
@@ -63,7 +63,7 @@ impl Axis {
     }
 
     /// The variable at a time.
-    pub(crate) fn at(self, process: &dyn NoisingProcess, t: f64) -> f64 {
+    pub fn at(self, process: &dyn NoisingProcess, t: f64) -> f64 {
         match (self, one_kernel(process.kernel(t))) {
             (Self::Angle, Some((mean, std))) => std.atan2(mean),
             (Self::Level, Some((_, std))) => std,
@@ -72,7 +72,7 @@ impl Axis {
     }
 
     /// The time at which the variable has a value.
-    pub(crate) fn time(self, process: &dyn NoisingProcess, value: f64) -> f64 {
+    pub fn time(self, process: &dyn NoisingProcess, value: f64) -> f64 {
         let found = match self {
             Self::Angle => process.time_of_noise(value.tan()),
             Self::Level => process.time_of_noise(value),
@@ -84,7 +84,7 @@ impl Axis {
     /// The time to ask the model about at an end `t` of a step, where the variable is `value`. The
     /// noise of a schedule that is clipped stands still before the prior; the time is then that at
     /// which it was reached.
-    pub(crate) fn instant(self, process: &dyn NoisingProcess, t: f64, value: f64) -> f64 {
+    pub fn instant(self, process: &dyn NoisingProcess, t: f64, value: f64) -> f64 {
         let time = process.time();
         if self == Self::Time || time.discrete || t < time.prior {
             t
@@ -103,7 +103,7 @@ impl Axis {
     }
 
     /// The integral of `g^2 dt` between two values, where the variable is not time.
-    pub(super) fn variance(self, from: f64, to: f64) -> Option<f64> {
+    pub fn variance(self, from: f64, to: f64) -> Option<f64> {
         match self {
             Self::Angle => Some(2.0 * (to.cos() / from.cos()).ln()),
             Self::Level => Some(from * from - to * to),
@@ -113,13 +113,13 @@ impl Axis {
 
     /// The step that `terms` are to be asked for at `here`: the instant, or in time the whole step
     /// to `other`, seen from `here`.
-    pub(crate) fn step(self, here: f64, other: f64, averaged: bool) -> Step {
+    pub fn step(self, here: f64, other: f64, averaged: bool) -> Step {
         if self == Self::Time && averaged { Step { from: here, to: other } } else { Step::at(here) }
     }
 
     /// The rate of the reverse SDE (`weight` 1) or of the probability flow (1/2) per unit by which
     /// the variable falls.
-    pub(crate) fn reverse_rate(self, terms: &Terms, value: f64, weight: f64) -> Xi {
+    pub fn reverse_rate(self, terms: &Terms, value: f64, weight: f64) -> Xi {
         let rate = reverse_rate(terms, weight);
         match self.noise_rate(value) {
             None => rate,

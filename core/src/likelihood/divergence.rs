@@ -11,8 +11,8 @@
 //! left out of the integral there (it is singular at poles, which unwrapped angles cross) and taken
 //! at both ends.
 
-use crate::sampler::runge_kutta::{Slope, Volume};
-use isotropy_core::{Drive, Error, Result, State, Stream, Xi};
+use crate::integrate::runge_kutta::{Slope, Volume};
+use crate::{Drive, Error, Result, State, Stream, Xi};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;

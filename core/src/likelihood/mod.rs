@@ -23,17 +23,16 @@ mod divergence;
 
 pub use divergence::Divergence;
 
-use crate::sampler::adaptive::{Tolerance, integrate};
-use crate::sampler::axis::Axis;
-use crate::sampler::probability_flow::FlowMethod;
-use crate::sampler::rule::accept;
-use crate::sampler::runge_kutta::{Slope, combine, stages};
-use crate::sampler::{ErrorNorm, Grid, Spacing};
-use divergence::{Probes, no_motion, with_divergence};
-use isotropy_core::{
-    Error, NoisingProcess, PredictionKind, Purpose, Result, ScoreModel, State, Step, Streams,
-    sampler::times,
+use crate::integrate::FlowMethod;
+use crate::integrate::adaptive::{ErrorNorm, Tolerance, integrate};
+use crate::integrate::axis::Axis;
+use crate::integrate::grid::{Grid, Spacing};
+use crate::integrate::runge_kutta::{Slope, combine, stages};
+use crate::sampler::{accept, times};
+use crate::{
+    Error, NoisingProcess, PredictionKind, Purpose, Result, Scale, ScoreModel, State, Step, Streams,
 };
+use divergence::{Probes, no_motion, with_divergence};
 use tch::{Kind, Tensor};
 
 /// How a likelihood is computed.
@@ -220,7 +219,7 @@ pub fn terminal_gap(process: &dyn NoisingProcess, data: &State) -> Result<Option
     let centre = process.known_end(&state)?;
     let mut nats = 0.0;
     for (k, tau) in tau.0.iter().enumerate() {
-        let isotropy_core::Scale::Same(std) = &kernel.std[k] else { return Ok(None) };
+        let Scale::Same(std) = &kernel.std[k] else { return Ok(None) };
         let tau = match &centre {
             Some(centre) => tau - &centre.0[k],
             None => tau.shallow_clone(),
