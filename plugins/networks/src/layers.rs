@@ -1,4 +1,5 @@
-//! Layers with PyTorch's default initialisation, so that results compare with code written there.
+//! Layers with PyTorch's default initialisation, so that results compare with code written there; other laws of the
+//! first weights by name.
 //!
 //! (tch's own `nn::linear` draws weights from the wider `U(-sqrt(6/fan_in), sqrt(6/fan_in))`.)
 
@@ -6,6 +7,33 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{TchError, Tensor};
+
+/// The law of the first weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// PyTorch's default: weights and biases from `U(-1/sqrt(inputs), 1/sqrt(inputs))`.
+    Uniform,
+    /// Weights from a normal law of standard deviation `1/sqrt(inputs)` cut off at two of them (what is left has
+    /// standard deviation `0.88/sqrt(inputs)`), biases zero: the default of Haiku and Sonnet.
+    TruncatedNormal,
+    /// All zero: a last layer that starts a network at zero.
+    Zero,
+}
+
+/// `erf(sqrt 2)`: the probability that a normal number stays within two standard deviations.
+const WITHIN_TWO: f64 = 0.954_499_736_103_641_6;
+
+/// Creates a variable of normal numbers of standard deviation `std`, cut off at two of them: the distribution function
+/// turns uniform numbers into these.
+pub fn truncated_normal(path: &Path, name: &str, shape: &[i64], std: f64) -> Tensor {
+    let init = Init::Uniform { lo: -WITHIN_TWO, up: WITHIN_TWO };
+    let mut variable = path.var(name, shape, init);
+    tch::no_grad(|| {
+        let normal = variable.erfinv() * (std * 2f64.sqrt());
+        variable.copy_(&normal);
+    });
+    variable
+}
 
 /// An affine map of the last axis.
 #[derive(Debug)]
@@ -19,12 +47,22 @@ impl Linear {
     /// from `U(-1/sqrt(inputs), 1/sqrt(inputs))`. That is PyTorch's default: `kaiming_uniform` with
     /// `a = sqrt(5)`.
     pub fn new(path: &Path, inputs: i64, outputs: i64) -> Self {
+        Self::starting(path, inputs, outputs, Start::Uniform)
+    }
+
+    /// As [`Linear::new`] with another law of the first weights.
+    pub fn starting(path: &Path, inputs: i64, outputs: i64, start: Start) -> Self {
         let bound = 1.0 / (inputs as f64).sqrt();
-        let init = Init::Uniform { lo: -bound, up: bound };
-        Self {
-            weight: path.var("weight", &[outputs, inputs], init),
-            bias: path.var("bias", &[outputs], init),
-        }
+        let (shape, zero) = ([outputs, inputs], Init::Const(0.0));
+        let (weight, bias) = match start {
+            Start::Uniform => {
+                let init = Init::Uniform { lo: -bound, up: bound };
+                (path.var("weight", &shape, init), init)
+            }
+            Start::TruncatedNormal => (truncated_normal(path, "weight", &shape, bound), zero),
+            Start::Zero => (path.var("weight", &shape, zero), zero),
+        };
+        Self { weight, bias: path.var("bias", &[outputs], bias) }
     }
 
     /// `x weight^T + bias`: `[.., inputs]` to `[.., outputs]`.
@@ -74,6 +112,8 @@ pub enum Activation {
     Relu,
     /// `x Phi(x)` with the normal distribution function `Phi`.
     Gelu,
+    /// The same with `tanh(sqrt(2/pi) (x + 0.044715 x^3))` for `erf(x / sqrt 2)`: what JAX computes under that name.
+    GeluTanh,
     /// `tanh x`.
     Tanh,
 }
@@ -85,6 +125,7 @@ impl Activation {
             Self::Silu => x.silu(),
             Self::Relu => x.relu(),
             Self::Gelu => x.gelu("none"),
+            Self::GeluTanh => x.gelu("tanh"),
             Self::Tanh => x.tanh(),
         }
     }
@@ -98,6 +139,7 @@ impl Activation {
             Self::Silu => x.f_silu_backward(g),
             Self::Relu => g.f_mul(&y.f_sign()?),
             Self::Gelu => x.f_gelu_backward(g, "none"),
+            Self::GeluTanh => x.f_gelu_backward(g, "tanh"),
             Self::Tanh => Tensor::f_tanh_backward(g, y),
         }
     }

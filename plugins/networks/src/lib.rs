@@ -1,6 +1,8 @@
 //! Layers and networks: score models that are not tied to one experiment, and the layers that they
 //! share with other plugins.
 
+pub mod attention;
+pub mod embedding;
 pub mod features;
 pub mod layers;
 pub mod mlp;

@@ -282,6 +282,7 @@ mod tests {
             (vec![7], Activation::Silu),
             (vec![7, 5], Activation::Relu),
             (vec![4, 6, 5], Activation::Gelu),
+            (vec![4, 6], Activation::GeluTanh),
             (vec![6, 6], Activation::Tanh),
         ] {
             let mut store = VarStore::new(Device::Cpu);

@@ -1,0 +1,7 @@
+//! Attention: several heads over one axis, and the networks of neural diffusion processes that are made of it.
+
+mod multi_head;
+mod network;
+
+pub use multi_head::{MultiHeadAttention, hidden_keys};
+pub use network::{AttentionNetwork, AttentionSize};
