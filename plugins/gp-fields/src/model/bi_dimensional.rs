@@ -1,0 +1,134 @@
+//! Bi-dimensional attention (Dutordoir et al. 2023; geomndp.md 2.1).
+
+use super::{FieldInput, FieldModel, FieldNetwork, Head, Moved, claims};
+use isotropy_core::{
+    Error, ModelConfig, ModelContext, PredictionKind, Result, ScoreModel,
+    schemars::{self, JsonSchema},
+};
+use isotropy_networks::attention::{AttentionNetwork, AttentionSize};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use tch::nn::Path;
+
+/// Attention over the points and over the dimensions of the index: each dimension of each point is a token of that
+/// coordinate and the values. The published network for functions of one or more variables; symmetric under
+/// permutations of the points, under exchange of the dimensions, and with `centred` under translations.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BiDimensionalAttentionConfig {
+    /// Number of blocks.
+    #[serde(default = "layers")]
+    #[schemars(range(min = 1, max = 64))]
+    pub layers: i64,
+    /// Width of the tokens (and of the time embedding); attention is twice as wide.
+    #[serde(default = "width")]
+    #[schemars(range(min = 4, max = 4096))]
+    pub width: i64,
+    /// Heads; twice the width must be a multiple of it.
+    #[serde(default = "heads")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub heads: i64,
+    /// Count index points from their mean over the points that are there: the network is the same after a translation.
+    #[serde(default = "on")]
+    pub centred: bool,
+    /// What the output stands for: `covariance-score` (K score), `preconditioned-score` (L^T score), `score`, `clean`.
+    #[serde(default = "predicts")]
+    pub predicts: PredictionKind,
+    /// Divide the output by `std + 0.001`, so that the network regresses the noise.
+    #[serde(default = "on")]
+    pub std_trick: bool,
+    /// Subtract the noisy values (from the limiting mean): the zero network is then the K-score of the prior.
+    #[serde(default)]
+    pub residual_trick: bool,
+    /// The network sees values over this; take the standard deviation of the data. In units of the values.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1e-12, max = 1e12))]
+    pub value_scale: f64,
+    /// The output is multiplied by this before the tricks. In units of what is predicted.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1e-12, max = 1e12))]
+    pub output_scale: f64,
+}
+
+pub(super) fn on() -> bool {
+    true
+}
+pub(super) fn one() -> f64 {
+    1.0
+}
+pub(super) fn predicts() -> PredictionKind {
+    PredictionKind::CovarianceScore
+}
+fn layers() -> i64 {
+    2
+}
+fn width() -> i64 {
+    128
+}
+fn heads() -> i64 {
+    8
+}
+
+#[typetag::serde(name = "bi-dimensional-attention")]
+impl ModelConfig for BiDimensionalAttentionConfig {
+    fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
+        let size = checked(self.layers, self.width, self.heads)?;
+        let head = Head {
+            predicts: self.predicts,
+            std_trick: self.std_trick,
+            residual_trick: self.residual_trick,
+            value_scale: self.value_scale,
+            output_scale: self.output_scale,
+        };
+        FieldModel::build(context, head, |p, d| {
+            let network = AttentionNetwork::new(path, 1 + d, d, size, true);
+            let symmetric = symmetric(context, self.centred);
+            Ok((Box::new(BiDimensional { network, centred: self.centred, p }), symmetric))
+        })
+    }
+}
+
+isotropy_core::register!(
+    "model",
+    "bi-dimensional-attention",
+    BiDimensionalAttentionConfig,
+    "attention over points and index dimensions, for functions (709,505 parameters as published)",
+    r#"{"type": "bi-dimensional-attention", "layers": 2, "width": 32, "heads": 4}"#
+);
+
+/// Refuses sizes that no attention network can have.
+pub(super) fn checked(layers: i64, width: i64, heads: i64) -> Result<AttentionSize> {
+    if !(1..=64).contains(&layers) {
+        return Err(Error::config("/layers", format!("expected 1 to 64 blocks, not {layers}")));
+    }
+    if !(4..=4096).contains(&width) {
+        return Err(Error::config("/width", format!("expected a width from 4 to 4096, not {width}")));
+    }
+    if heads < 1 || (2 * width) % heads != 0 {
+        let message = format!("{heads} heads do not share twice the width, {}", 2 * width);
+        return Err(Error::config("/heads", message)
+            .with_help("take a divisor of twice the width: 4 or 8"));
+    }
+    Ok(AttentionSize { layers, width, heads })
+}
+
+/// Whether a network that sees index points from their mean has the claimed symmetry: translations.
+pub(super) fn symmetric(context: &ModelContext, centred: bool) -> bool {
+    let symmetry = context.symmetry.filter(|_| centred);
+    symmetry.is_some_and(|symmetry| claims(symmetry, context.spec, Moved::Translations))
+}
+
+struct BiDimensional {
+    network: AttentionNetwork,
+    centred: bool,
+    p: i64,
+}
+
+impl FieldNetwork for BiDimensional {
+    fn forward(&self, input: &FieldInput) -> Result<Tensor> {
+        let index = if self.centred { input.centred() } else { input.index.shallow_clone() };
+        let values = input.value.unsqueeze(2).expand([-1, -1, self.p, -1], false);
+        let tokens = Tensor::cat(&[index.unsqueeze(-1), values], -1);
+        Ok(self.network.forward(&tokens, &input.time, input.mask.as_ref()))
+    }
+}
