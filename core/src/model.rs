@@ -61,6 +61,10 @@ pub trait ScoreModel: Send {
         None
     }
 
+    /// Promises that the weights stay as they are until the promise is taken back (`false`), so that what
+    /// is made of weights alone may be made once: the kernels of tied convolutions. Wrappers pass it on.
+    fn hold(&self, _held: bool) {}
+
     /// Features of a layer, `[B, d]`, for distances in feature space; `None` where there are none.
     ///
     /// # Errors

@@ -6,5 +6,9 @@ pub mod embedding;
 pub mod features;
 pub mod layers;
 pub mod mlp;
+pub mod symmetric;
+pub mod symmetric_kernel;
+pub mod unet;
+pub mod unet_model;
 
 isotropy_core::plugin!("layers and networks");

@@ -4,7 +4,7 @@
 
 use crate::symmetric_kernel::{Lift, Tying};
 use isotropy_core::{Error, Result};
-use isotropy_groups::representation::image_permutation::PixelGroup;
+use isotropy_groups::representation::PixelGroup;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -323,7 +323,8 @@ impl Conv {
     }
 
     fn kernel_in(&self, kind: Kind) -> (Tensor, Tensor) {
-        let keep = self.held.get() && !tch::autograd_enabled();
+        // A view asks for gradients where they are recorded at all.
+        let keep = self.held.get() && !self.bias.unsqueeze(0).requires_grad();
         let mut kept = self.kept.borrow_mut();
         match kept.as_ref().filter(|(kernel, _)| keep && kernel.kind() == kind) {
             Some((kernel, bias)) => (kernel.shallow_clone(), bias.shallow_clone()),

@@ -4,8 +4,8 @@
 //! Every rule here is linear in the free weights and acts on the cells of the kernel alone (and on
 //! orientations, where there are some), so it is a constant matrix or a constant table of indices.
 
-use isotropy_groups::representation::image_permutation::{ImagePermutation, PixelGroup};
 use isotropy_core::{Element, Representation};
+use isotropy_groups::representation::{ImagePermutation, PixelGroup};
 use tch::{Device, Kind, Tensor};
 
 /// How the kernel of a tied convolution is made of free weights of the same shape.
@@ -47,9 +47,8 @@ fn permutations(group: PixelGroup, height: i64, width: i64) -> Tensor {
     // Row p of P_g picks the cell that the image of cell numbers shows at p.
     let eye = Tensor::eye(height * width, (Kind::Double, Device::Cpu));
     let cells = cells_under(group, height, width);
-    let matrices: Vec<Tensor> = (0..cells.size()[0])
-        .map(|k| eye.index_select(0, &cells.get(k)))
-        .collect();
+    let matrices: Vec<Tensor> =
+        (0..cells.size()[0]).map(|k| eye.index_select(0, &cells.get(k))).collect();
     Tensor::stack(&matrices, 0)
 }
 

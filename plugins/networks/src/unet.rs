@@ -3,11 +3,12 @@
 //!
 //! Features are channels-last in memory: convolutions, norms and attention all like that better.
 
+use crate::embedding::{Layout, sinusoidal};
 use crate::layers::Linear;
-use crate::symmetric::{Channels, Conv, ConvShape, Norm, Symmetry, repeated};
+use crate::symmetric::{Channels, Conv, ConvShape, Norm, Symmetry};
 use isotropy_core::{Error, Result};
+use tch::Tensor;
 use tch::nn::{Init, Path};
-use tch::{Kind, Tensor};
 
 /// Sizes of the network.
 #[derive(Debug, Clone)]
@@ -34,16 +35,6 @@ pub struct UnetSizes {
     pub classes: Option<i64>,
     /// Whether the last layer of every residual branch and of the network starts at zero.
     pub zero_init: bool,
-}
-
-/// `[cos(t f_i), sin(t f_i)]` with `f_i = period^(-i / half)`, `half = dim / 2` frequencies: `[B]` to
-/// `[B, dim]` (Vaswani et al. 2017; spdm.md 2.1). `dim` is even.
-pub fn timestep_embedding(t: &Tensor, dim: i64, period: f64) -> Tensor {
-    let half = dim / 2;
-    let steps = Tensor::arange(half, (t.kind(), t.device()));
-    let frequencies = (steps * (-period.ln() / half as f64)).exp();
-    let angles = t.unsqueeze(-1) * frequencies;
-    Tensor::cat(&[angles.cos(), angles.sin()], -1)
 }
 
 /// The period of the slowest frequency of the time embedding.
@@ -112,11 +103,7 @@ impl Block {
         Self {
             first_norm: Norm::new(&(path / "first_norm"), from),
             first: with.conv(&(path / "first"), from, to, side, false),
-            embedding: Linear::new(
-                &(path / "embedding"),
-                4 * with.sizes.channels,
-                2 * to.fields,
-            ),
+            embedding: Linear::new(&(path / "embedding"), 4 * with.sizes.channels, 2 * to.fields),
             second_norm: Norm::new(&(path / "second_norm"), to),
             second: with.conv(&(path / "second"), to, to, side, true),
             skip,
@@ -323,15 +310,10 @@ impl Unet {
     /// Images `[B, inputs, H, W]`, times `[B]` as the embedding sees them, and classes `[B]` (`Int64`)
     /// where the network has some, to `[B, outputs, H, W]`. Features have the kind of `x`; time and
     /// class are embedded in the kind of the weights.
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        t: &Tensor,
-        labels: Option<&Tensor>,
-        train: bool,
-    ) -> Tensor {
+    pub fn forward(&self, x: &Tensor, t: &Tensor, labels: Option<&Tensor>, train: bool) -> Tensor {
         let [first, second] = &self.time;
-        let t = timestep_embedding(t, self.channels, PERIOD).to_kind(first.variables()[0].kind());
+        let t = sinusoidal(t, self.channels, PERIOD, Layout::CosSin);
+        let t = t.to_kind(first.variables()[0].kind());
         let mut embedding = second.forward(&first.forward(&t).silu());
         if let Some((table, labels)) = self.classes.as_ref().zip(labels) {
             embedding += table.index_select(0, labels);

@@ -6,7 +6,7 @@ use isotropy_core::{
     Error, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Representation, Result,
     ScoreModel, State, TimeDomain, representation::as_type,
 };
-use isotropy_groups::representation::image_permutation::{ImagePermutation, PixelGroup};
+use isotropy_groups::representation::{ImagePermutation, PixelGroup};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
@@ -150,7 +150,10 @@ impl UnetModel {
     pub fn new(config: &UnetConfig, path: &Path, context: &ModelContext) -> Result<Self> {
         let (channels, side) = config.image(context)?;
         if config.predicts.heads() != 1 || config.predicts == PredictionKind::Logits {
-            return Err(Error::config("/predicts", "a U-Net has one head with the shape of the image"));
+            return Err(Error::config(
+                "/predicts",
+                "a U-Net has one head with the shape of the image",
+            ));
         }
         let acting = context.symmetry.and_then(as_type::<ImagePermutation>);
         let group = config.group.or(acting.map(ImagePermutation::pixels));
@@ -212,7 +215,8 @@ impl UnetConfig {
     /// Channels and sides of the images, checked.
     fn image(&self, context: &ModelContext) -> Result<(i64, [i64; 2])> {
         let value = &context.spec.value;
-        let (Moves::Image, &[channels, height, width]) = (value.moves, value.shape.as_slice()) else {
+        let (Moves::Image, &[channels, height, width]) = (value.moves, value.shape.as_slice())
+        else {
             let message = format!(
                 "a U-Net sees images [C, H, W]; the dataset's values are {:?} of shape {:?}",
                 value.moves, value.shape
@@ -220,7 +224,8 @@ impl UnetConfig {
             return Err(Error::config("/type", message));
         };
         if context.xi_shape()? != [value.shape.clone()] {
-            let message = "a U-Net predicts one number for each pixel; the drive has other coefficients";
+            let message =
+                "a U-Net predicts one number for each pixel; the drive has other coefficients";
             return Err(Error::config("/type", message).with_help("take the drive `translations`"));
         }
         Ok((channels, [height, width]))
@@ -317,8 +322,7 @@ impl ScoreModel for UnetModel {
         for name in &self.beside {
             images.push(state.given(name)?.tensor.shallow_clone());
         }
-        let seen =
-            if images.len() == 1 { images.remove(0) } else { Tensor::f_cat(&images, 1)? };
+        let seen = if images.len() == 1 { images.remove(0) } else { Tensor::f_cat(&images, 1)? };
         let seen = match self.precision {
             Precision::Full => seen,
             Precision::Bf16 => seen.to_kind(Kind::BFloat16),

@@ -27,6 +27,29 @@ pub enum PixelGroup {
     Square,
 }
 
+impl PixelGroup {
+    /// Number of elements.
+    pub fn order(self) -> i64 {
+        match self {
+            Self::HorizontalFlip | Self::VerticalFlip => 2,
+            Self::Flips | Self::QuarterTurns => 4,
+            Self::Square => 8,
+        }
+    }
+
+    /// Whether every permutation of `other` is one of this group's too.
+    pub fn contains(self, other: Self) -> bool {
+        self == other
+            || self == Self::Square
+            || self == Self::Flips && matches!(other, Self::HorizontalFlip | Self::VerticalFlip)
+    }
+
+    /// Whether images must be square.
+    pub fn needs_square(self) -> bool {
+        matches!(self, Self::QuarterTurns | Self::Square)
+    }
+}
+
 /// A group of pixel permutations on every field that is an image.
 ///
 /// In the dihedral groups the rotation is counter-clockwise (the half turn in D_2) and the
@@ -49,12 +72,17 @@ impl ImagePermutation {
         Self { pixels, group }
     }
 
-    fn needs_square(&self) -> bool {
-        matches!(self.pixels, PixelGroup::QuarterTurns | PixelGroup::Square)
+    /// Which permutations.
+    pub fn pixels(&self) -> PixelGroup {
+        self.pixels
     }
 
-    /// The images `[.., H, W]` under element `k`.
-    fn moved(&self, k: i64, image: &Tensor) -> Tensor {
+    fn needs_square(&self) -> bool {
+        self.pixels.needs_square()
+    }
+
+    /// The images `[.., H, W]` under element `k` of `0 .. order`. Kernels of convolutions move alike.
+    pub fn moved(&self, k: i64, image: &Tensor) -> Tensor {
         let turn = |quarters: i64, flipped: bool| {
             let image = if flipped { image.flip([-1]) } else { image.shallow_clone() };
             image.rot90(quarters, [-2, -1])
