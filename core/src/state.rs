@@ -332,6 +332,14 @@ impl FieldSpec {
         self.index_axis = Some(axis);
         self
     }
+
+    /// Whether a field of the shape `found` is one of these: equal, with any size where this says `-1`.
+    pub fn admits(&self, found: &Self) -> bool {
+        let sizes = self.shape.iter().zip(&found.shape);
+        let fits = self.shape.len() == found.shape.len()
+            && sizes.into_iter().all(|(&n, &m)| n < 0 || n == m);
+        fits && *self == Self { shape: self.shape.clone(), ..found.clone() }
+    }
 }
 
 /// Shapes and tags of a state, known before any data are read: enough to build every component.

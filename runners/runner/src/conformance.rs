@@ -10,10 +10,10 @@ use isotropy_core::conformance::{
     CheckResult, Status, covariance, group, model, process, representation, sampler, schedule,
 };
 use isotropy_core::{
-    CHECKS, Component, CovarianceKernelConfig, Dataset, DatasetConfig, Error, GroupConfig, LoadContext, MetricConfig,
-    ModelConfig, ModelContext, NoisingProcess, ObjectiveConfig, PlotConfig, ProcessConfig,
-    Representation, RepresentationConfig, Result, SamplerConfig, ScheduleConfig, Split, State,
-    StateSpec, Streams,
+    CHECKS, Component, CovarianceKernelConfig, Dataset, DatasetConfig, Error, GroupConfig,
+    LoadContext, MetricConfig, ModelConfig, ModelContext, NoisingProcess, ObjectiveConfig,
+    PlotConfig, ProcessConfig, Representation, RepresentationConfig, Result, SamplerConfig,
+    ScheduleConfig, Split, State, StateSpec, Streams,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -283,9 +283,16 @@ fn shapes(dataset: &dyn Dataset, spec: &StateSpec, streams: &Streams) -> Result<
     for split in SPLITS.into_iter().filter(|split| !dataset.is_empty(*split)) {
         let batch = dataset.batch(split, 0, 3, streams)?;
         let found = batch.spec();
-        if found.value != spec.value {
-            let why = format!("{split:?}: value {:?}, declared {:?}", found.value, spec.value);
-            return Ok(CheckResult::fail(check, why));
+        let declared = |name: &str| spec.given(name);
+        let context =
+            found.context.iter().filter_map(|(name, f)| Some((name.as_str(), f, declared(name)?)));
+        for (name, found, declared) in
+            std::iter::once(("value", &found.value, &spec.value)).chain(context)
+        {
+            if !declared.admits(found) {
+                let why = format!("{split:?}: {name} {found:?}, declared {declared:?}");
+                return Ok(CheckResult::fail(check, why));
+            }
         }
         if batch.x().isfinite().all().int64_value(&[]) == 0 {
             return Ok(CheckResult::fail(check, format!("{split:?}: not finite")));
