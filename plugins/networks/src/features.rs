@@ -27,6 +27,8 @@ pub enum Feature {
     /// Sine and cosine of `log r` and of the components of `x / r`, times every frequency: the same
     /// fine structure for drives without flow coordinates.
     FourierLogRUnit,
+    /// The other end of a bridge, flattened: the context field `end`.
+    End,
     /// The time label of the process, one column.
     Time,
     /// `ln(std / mean)` of the kernel, one column: small noise levels, which the time label presses
@@ -105,10 +107,14 @@ impl Features {
                         columns.extend(self.waves(&flat(tau)));
                     }
                 }
-                Feature::LogRUnit => columns.extend(log_r_unit(&state.value)),
+                Feature::LogRUnit => columns.extend(self.log_r_unit(state)),
                 Feature::FourierLogRUnit => {
-                    let both = Tensor::cat(&log_r_unit(&state.value), 1);
+                    let both = Tensor::cat(&self.log_r_unit(state), 1);
                     columns.extend(self.waves(&both));
+                }
+                Feature::End => {
+                    let end = state.given("end").expect("checked when the features were built");
+                    columns.push(flat(&end.tensor));
                 }
                 Feature::Time => columns.push(self.time.label(t).unsqueeze(1)),
                 Feature::LogNoise => {
@@ -122,6 +128,20 @@ impl Features {
             }
         }
         if columns.len() == 1 { columns.remove(0) } else { Tensor::cat(&columns, 1) }
+    }
+
+    /// `log r` (one column a position), then `x / r`. A state that carries `log r` spares a norm and a
+    /// logarithm.
+    fn log_r_unit(&self, state: &State) -> [Tensor; 2] {
+        let carried = self.drive.drive().and_then(Drive::coordinates);
+        match carried.and_then(|coordinates| coordinates.log_radius(state)) {
+            Some(log_r) => {
+                let log_r = log_r.clamp_min(SMALLEST_RADIUS.ln());
+                let unit = state.x() * log_r.neg().exp();
+                [flat(&log_r), flat(&unit)]
+            }
+            None => log_r_unit(&state.value),
+        }
     }
 
     fn unwrapped(&self, state: &State) -> Xi {
@@ -174,6 +194,10 @@ fn columns(
                 Ok(size(shape)? / last * (last + 1) * each)
             }
             _ => Err("`log r` needs a value made of positions".into()),
+        },
+        Feature::End => match spec.given("end") {
+            Some(end) if end.batched => size(&end.shape),
+            _ => Err("the states have no context field `end` for this feature".into()),
         },
         Feature::Time => Ok(1),
         Feature::LogNoise if process.kernel_of_time().is_none() => {

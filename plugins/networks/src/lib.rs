@@ -2,6 +2,7 @@
 //! share with other plugins.
 
 pub mod attention;
+pub mod averaged;
 pub mod embedding;
 pub mod features;
 pub mod layers;

@@ -1,0 +1,1 @@
+//! Data for bridges: pairs of a clean point and its other end.

@@ -1,0 +1,122 @@
+//! The exact denoiser of a bridge between Gaussian points (spdm.md 5).
+
+use isotropy_core::{
+    Error, KernelOfTime, ModelConfig, ModelContext, Prediction, PredictionKind, Representation,
+    Result, Scale, ScoreModel, State, Xi,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tch::Tensor;
+
+use crate::process::END;
+
+/// The clean point given the other one is `x_0 | x_T ~ N(mean + slope x_T, std^2)`, independently in
+/// every coordinate. With `m = mean + slope x_T` and `v = std^2` the posterior mean is
+/// `D = m + v b / (b^2 v + c) (x_t - a x_T - b m)`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GaussianBridgeConfig {
+    /// Mean where the other end is 0, in the unit of the data; one number for all coordinates or
+    /// one for each, in the order of memory.
+    #[serde(default = "zero")]
+    #[schemars(length(min = 1))]
+    pub mean: Vec<f64>,
+    /// How much the mean grows with the other end; no unit.
+    #[serde(default)]
+    pub slope: f64,
+    /// Standard deviation, in the unit of the data; non-negative.
+    #[serde(default = "half")]
+    #[schemars(range(min = 0.0, max = 1e9))]
+    pub std: f64,
+}
+
+fn zero() -> Vec<f64> {
+    vec![0.0]
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+#[typetag::serde(name = "gaussian-bridge-oracle")]
+impl ModelConfig for GaussianBridgeConfig {
+    fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
+        let process = context.denoised()?;
+        process.accepts(context.spec)?;
+        if !(self.std.is_finite() && self.std >= 0.0) {
+            return Err(Error::config("/std", "a standard deviation must not be negative"));
+        }
+        let shapes = context.xi_shape()?;
+        let [shape] = shapes.as_slice() else {
+            return Err(Error::config("", "this oracle is for drives with one factor"));
+        };
+        let count: i64 = shape.iter().product();
+        let mean = match self.mean.as_slice() {
+            [one] => Tensor::from(*one),
+            each if each.len() as i64 == count => Tensor::from_slice(each).view(shape.as_slice()),
+            each => {
+                let message = format!("{} numbers for {count} coordinates", each.len());
+                return Err(Error::config("/mean", message));
+            }
+        };
+        let kernel = process.kernel_of_time().filter(|kernel| {
+            let t = Tensor::full([1, 1], process.time().start, tch::kind::DOUBLE_CPU);
+            kernel(&t).shift.is_some() && context.spec.given(END).is_some()
+        });
+        let kernel = kernel.ok_or_else(|| {
+            Error::config("", format!("this oracle is for bridges, not for {}", process.name()))
+        })?;
+        Ok(Box::new(Oracle {
+            kernel,
+            drive: process.drive().clone(),
+            mean,
+            slope: self.slope,
+            variance: self.std * self.std,
+        }))
+    }
+}
+
+isotropy_core::register!(
+    "model",
+    "gaussian-bridge-oracle",
+    GaussianBridgeConfig,
+    "exact denoiser of a bridge whose clean end is Gaussian given the other",
+    r#"{"type": "gaussian-bridge-oracle", "mean": [0.1], "slope": 0.2, "std": 0.3}"#
+);
+
+struct Oracle {
+    kernel: KernelOfTime,
+    drive: Arc<dyn Representation>,
+    /// In double precision on the CPU; moved to the kind and device of the state when it is asked for.
+    mean: Tensor,
+    slope: f64,
+    variance: f64,
+}
+
+impl ScoreModel for Oracle {
+    fn predicts(&self) -> PredictionKind {
+        PredictionKind::Clean
+    }
+
+    fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
+        let coordinates = self.drive.drive().and_then(isotropy_core::Drive::coordinates);
+        let coordinates = coordinates.expect("a bridge is on translations, which have coordinates");
+        let tau = coordinates.unwrapped(state);
+        let x = tau.single();
+        let end = coordinates.tau(&state.with_value(state.given(END)?.tensor.to_kind(x.kind())));
+        let mut lead = vec![1; x.dim()];
+        lead[0] = -1;
+        let kernel = (self.kernel)(&t.to_kind(x.kind()).view(lead.as_slice()));
+        let (Some([Scale::Each(a)]), [Scale::Each(b)], [Scale::Each(std)]) =
+            (kernel.shift.as_deref(), kernel.mean.as_slice(), kernel.std.as_slice())
+        else {
+            return Err(Error::Unsupported("a bridge has one factor and a known end".into()));
+        };
+        let mean = self.mean.to_kind(x.kind()).to_device(x.device());
+        let m = end.single() * self.slope + mean;
+        let gain = b * self.variance / (b.square() * self.variance + std.square());
+        let rest = x - a * end.single() - b * &m;
+        Ok(Prediction::one(PredictionKind::Clean, Xi::from(m + gain * rest)))
+    }
+}
