@@ -177,13 +177,19 @@ pub trait CovarianceKernel: Send + Sync + std::fmt::Debug {
     fn hyperparameters(&self) -> Vec<Hyperparameter>;
 
     /// `k(a_n, b_m)` for points `[.., N, p]` and `[.., M, p]` (leading axes broadcast), with other
-    /// values of the hyperparameters: numbers, or tensors that broadcast against the result.
+    /// values of the hyperparameters: numbers, or tensors without axes.
     fn cross_at(&self, values: &[Scale], a: &Tensor, b: &Tensor) -> Gram;
 
-    /// `k(a_n, a_m)`. Differs from `cross_at(values, a, a)` only where noise counts each entry of a
-    /// list as a point of its own, even if two lie at one place.
+    /// `k(a_n, a_m)`. Differs from `cross_at(values, a, a)` by noise that every entry of a list has for
+    /// itself, even if two entries lie at one place: it adds to the diagonal.
     fn gram_at(&self, values: &[Scale], a: &Tensor) -> Gram {
         self.cross_at(values, a, a)
+    }
+
+    /// `v` where [`CovarianceKernel::gram_at`] is `v` times the identity for any points: there is
+    /// nothing to factorise then. `None` for all other kernels.
+    fn white_at(&self, _values: &[Scale]) -> Option<Scale> {
+        None
     }
 
     /// The hyperparameters as [`CovarianceKernel::cross_at`] takes them.
@@ -196,9 +202,18 @@ pub trait CovarianceKernel: Send + Sync + std::fmt::Debug {
         self.cross_at(&self.values(), a, b)
     }
 
-    /// Covariances of points `[.., N, p]` among themselves.
+    /// Covariances of points `[.., N, p]` among themselves, noise included. For points in two lists use
+    /// this on both together, not [`CovarianceKernel::cross`] on each pair.
     fn gram(&self, a: &Tensor) -> Gram {
         self.gram_at(&self.values(), a)
+    }
+
+    /// The variance `v` where every Gram matrix is `v` times the identity.
+    fn white(&self) -> Option<f64> {
+        match self.white_at(&self.values())? {
+            Scale::Same(v) => Some(v),
+            Scale::Each(_) => None,
+        }
     }
 }
 

@@ -118,6 +118,26 @@ impl Scale {
         }
     }
 
+    /// `self + other`.
+    #[must_use]
+    pub fn add(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Same(a), Self::Same(b)) => Self::Same(a + b),
+            (Self::Same(a), Self::Each(b)) | (Self::Each(b), Self::Same(a)) => Self::Each(b + *a),
+            (Self::Each(a), Self::Each(b)) => Self::Each(a + b),
+        }
+    }
+
+    /// `self * other`.
+    #[must_use]
+    pub fn multiply(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Same(a), Self::Same(b)) => Self::Same(a * b),
+            (Self::Same(a), Self::Each(b)) | (Self::Each(b), Self::Same(a)) => Self::Each(b * *a),
+            (Self::Each(a), Self::Each(b)) => Self::Each(a * b),
+        }
+    }
+
     /// `x / scale`.
     pub fn divide(&self, x: &Tensor) -> Tensor {
         match self {

@@ -296,6 +296,15 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// The kernel at time `t`, if it is Gaussian in the coefficients.
     fn kernel(&self, t: f64) -> Option<Kernel>;
 
+    /// The kernel at time `t` for the points of a state, where its colour depends on them (on the index
+    /// set of a field); else [`NoisingProcess::kernel`].
+    ///
+    /// # Errors
+    /// When the state lacks what the kernel depends on.
+    fn kernel_at(&self, _state: &State, t: f64) -> Result<Option<Kernel>> {
+        Ok(self.kernel(t))
+    }
+
     /// The kernel as a function that a model can keep: preconditioners (EDM, DDBM) scale inputs and
     /// outputs by it, for the times of a batch. Without a colour that depends on the state.
     fn kernel_of_time(&self) -> Option<KernelOfTime> {

@@ -12,11 +12,41 @@ pub struct Root(Form);
 #[derive(Debug)]
 enum Form {
     /// A matrix along the index axis.
-    Index(Tensor),
+    Index(Matrix),
     /// A matrix over all coefficients of a point.
-    All(Tensor),
+    All(Matrix),
     /// One factor for each coefficient.
     Diagonal(Tensor),
+}
+
+#[derive(Debug)]
+struct Matrix {
+    root: Tensor,
+    /// Whether it is lower triangular, so that systems are solved by substitution.
+    lower: bool,
+}
+
+impl Matrix {
+    fn shallow_clone(&self) -> Self {
+        Self { root: self.root.shallow_clone(), lower: self.lower }
+    }
+
+    /// `L^-1 a`.
+    fn solve(&self, a: &Tensor) -> Tensor {
+        if self.lower {
+            return Tensor::linalg_solve_triangular(&self.root, a, false, true, false);
+        }
+        Tensor::linalg_solve(&self.root, a, true)
+    }
+
+    /// `L^-T a`.
+    fn solve_transposed(&self, a: &Tensor) -> Tensor {
+        let transposed = self.root.transpose(-2, -1);
+        if self.lower {
+            return Tensor::linalg_solve_triangular(&transposed, a, true, true, false);
+        }
+        Tensor::linalg_solve(&transposed, a, true)
+    }
 }
 
 impl Clone for Root {
@@ -34,13 +64,24 @@ impl Root {
     /// A root `[n, n]` or `[B, n, n]` along the index axis of coefficients `[B, n, d]`: the same for
     /// each of the `d` components.
     pub fn of_index(matrix: Tensor) -> Self {
-        Self(Form::Index(matrix))
+        Self(Form::Index(Matrix { root: matrix, lower: false }))
+    }
+
+    /// [`Root::of_index`] with a lower triangular matrix, as Cholesky gives it: systems are solved by
+    /// substitution. What stands above the diagonal must be zero.
+    pub fn lower_of_index(matrix: Tensor) -> Self {
+        Self(Form::Index(Matrix { root: matrix, lower: true }))
     }
 
     /// A root `[m, m]` or `[B, m, m]` of all `m` coefficients of a point, in the order of their
     /// memory (point-major for `[B, n, d]`): kernels with matrix values.
     pub fn of_all(matrix: Tensor) -> Self {
-        Self(Form::All(matrix))
+        Self(Form::All(Matrix { root: matrix, lower: false }))
+    }
+
+    /// [`Root::of_all`] with a lower triangular matrix, as for [`Root::lower_of_index`].
+    pub fn lower_of_all(matrix: Tensor) -> Self {
+        Self(Form::All(Matrix { root: matrix, lower: true }))
     }
 
     /// Independent coefficients with a standard deviation each: positive numbers in a shape that
@@ -52,12 +93,12 @@ impl Root {
 
     /// `L z`: white noise to coloured noise.
     pub fn apply(&self, z: &Tensor) -> Tensor {
-        self.on_columns(z, |matrix, z| matrix.matmul(z), |std, z| z * std)
+        self.on_columns(z, |matrix, z| matrix.root.matmul(z), |std, z| z * std)
     }
 
     /// `L^T a`.
     pub fn apply_transposed(&self, a: &Tensor) -> Tensor {
-        self.on_columns(a, |matrix, a| matrix.transpose(-2, -1).matmul(a), |std, a| a * std)
+        self.on_columns(a, |matrix, a| matrix.root.transpose(-2, -1).matmul(a), |std, a| a * std)
     }
 
     /// `K a = L L^T a`.
@@ -67,21 +108,18 @@ impl Root {
 
     /// `L^-1 a`: coloured noise to white noise.
     pub fn solve(&self, a: &Tensor) -> Tensor {
-        let matrix = |matrix: &Tensor, a: &Tensor| Tensor::linalg_solve(matrix, a, true);
-        self.on_columns(a, matrix, |std, a| a / std)
+        self.on_columns(a, Matrix::solve, |std, a| a / std)
     }
 
     /// `L^-T a`.
     pub fn solve_transposed(&self, a: &Tensor) -> Tensor {
-        let matrix =
-            |matrix: &Tensor, a: &Tensor| Tensor::linalg_solve(&matrix.transpose(-2, -1), a, true);
-        self.on_columns(a, matrix, |std, a| a / std)
+        self.on_columns(a, Matrix::solve_transposed, |std, a| a / std)
     }
 
     fn on_columns(
         &self,
         a: &Tensor,
-        matrix: impl Fn(&Tensor, &Tensor) -> Tensor,
+        matrix: impl Fn(&Matrix, &Tensor) -> Tensor,
         diagonal: impl Fn(&Tensor, &Tensor) -> Tensor,
     ) -> Tensor {
         match &self.0 {
@@ -91,6 +129,30 @@ impl Root {
                 matrix(root, &a.reshape([shape[0], -1, 1])).reshape(&shape)
             }
             Form::Diagonal(std) => diagonal(&std.to_kind(a.kind()).to_device(a.device()), a),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn substitution_solves_what_elimination_solves() {
+        let options = (Kind::Double, Device::Cpu);
+        let lower =
+            Tensor::from_slice(&[2.0, 0.0, 0.0, 0.5, 1.0, 0.0, -1.0, 0.3, 0.7]).view([3, 3]);
+        let a = Tensor::arange(12, options).view([2, 3, 2]) * 0.3 - 1.0;
+        let (general, fast) = (Root::of_index(lower.copy()), Root::lower_of_index(lower.copy()));
+        for f in [Root::solve, Root::solve_transposed, Root::apply, Root::apply_transposed] {
+            assert!((f(&general, &a) - f(&fast, &a)).abs().max().double_value(&[]) < 1e-14);
+        }
+        let a = a.reshape([4, 3, 1]);
+        let batch = lower.unsqueeze(0).expand([4, 3, 3], false);
+        let (general, fast) = (Root::of_all(batch.copy()), Root::lower_of_all(batch.copy()));
+        for f in [Root::solve, Root::solve_transposed] {
+            assert!((f(&general, &a) - f(&fast, &a)).abs().max().double_value(&[]) < 1e-14);
         }
     }
 }

@@ -23,7 +23,7 @@ pub fn check_covariance(kernel: &dyn CovarianceKernel, streams: &Streams) -> Vec
         let label = format!("p = {p}");
         table.check_in("shapes are point-major", &label, || subject.shapes());
         table.check_in("cross-covariance is symmetric", &label, || subject.symmetric());
-        table.check_in("Gram matrix is the cross-covariance", &label, || subject.gram());
+        table.check_in("Gram matrix is the cross-covariance and noise", &label, || subject.gram());
         table.check_in("Gram matrix is positive definite", &label, || subject.definite());
         table.check_in("a batch is its rows", &label, || subject.batch());
         table.check_in("declared invariance", &label, || subject.invariance());
@@ -87,10 +87,20 @@ impl Subject<'_> {
         Ok(Found::Error(relative(ab.tensor(), &ba.tensor().transpose(-2, -1)), 1e-14))
     }
 
+    /// Up to noise of each entry of a list: the same non-negative number along the diagonal. A kernel
+    /// that says it is white is nothing else.
     fn gram(&self) -> Result<Found> {
         let (a, _) = self.points();
         let (gram, cross) = (self.kernel.gram(&a), self.kernel.cross(&a, &a));
-        Ok(Found::Error(relative(gram.tensor(), cross.tensor()), 1e-14))
+        let noise = gram.tensor() - cross.tensor();
+        let one = Tensor::eye(noise.size()[0], options(&a));
+        let each = noise.diagonal(0, 0, 1).mean(Kind::Double).double_value(&[]);
+        let mut error = largest(&(noise - &one * each)) / (1.0 + largest(gram.tensor()));
+        error = worse(error, -each);
+        if let Some(v) = self.kernel.white() {
+            error = worse(error, relative(gram.tensor(), &(one * v)));
+        }
+        Ok(Found::Error(error, 1e-14))
     }
 
     /// Of points near and far, up to rounding: the smallest eigenvalue against the largest.
@@ -213,10 +223,14 @@ impl Subject<'_> {
             return broken(format!("{} = {} is not positive", bad.pointer, bad.value));
         }
         let (a, b) = self.points();
-        let size = self.kernel.cross(&a, &b).tensor().size();
-        let weights = self.stream("weights").normal(&size, cpu(Kind::Double));
+        let mut stream = self.stream("weights");
+        let mut like = |gram: Gram| stream.normal(&gram.tensor().size(), cpu(Kind::Double));
+        let (of_cross, of_gram) = (like(self.kernel.cross(&a, &b)), like(self.kernel.gram(&a)));
         let value = |values: &[Scale]| {
-            (self.kernel.cross_at(values, &a, &b).tensor() * &weights).sum(Kind::Double)
+            let (cross, gram) =
+                (self.kernel.cross_at(values, &a, &b), self.kernel.gram_at(values, &a));
+            (cross.tensor() * &of_cross).sum(Kind::Double)
+                + (gram.tensor() * &of_gram).sum(Kind::Double)
         };
         let leaves = self.tensors(Kind::Double);
         let scales: Vec<Scale> = leaves.iter().map(|v| Scale::Each(v.shallow_clone())).collect();

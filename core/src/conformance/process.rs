@@ -179,9 +179,9 @@ impl Subject<'_> {
         self.process.fields().coordinates()
     }
 
-    /// The kernel at a time, if it is Gaussian with one scale for all factors.
-    fn gauss(&self, t: f64) -> Option<Gauss> {
-        self.process.kernel(t).and_then(scales)
+    /// The kernel at a time for the points of a state, if it is Gaussian with one scale for all factors.
+    fn gauss(&self, state: &State, t: f64) -> Result<Option<Gauss>> {
+        Ok(self.process.kernel_at(state, t)?.and_then(scales))
     }
 
     /// A time between the ends of the axis.
@@ -251,7 +251,7 @@ impl Subject<'_> {
         let mut error = 0.0;
         for fraction in [0.0, 0.4, 1.0] {
             let t = self.time(fraction);
-            let kernel = need!(self.gauss(t), NO_KERNEL);
+            let kernel = need!(self.gauss(&clean, t)?, NO_KERNEL);
             let mut stream = self.streams.stream("check perturb", 1);
             let times = Tensor::full([8], t, cpu(kind));
             let noisy = self.process.perturb(&clean, &times, &mut stream)?;

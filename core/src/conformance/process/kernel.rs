@@ -12,10 +12,11 @@ impl Subject<'_> {
     pub(super) fn kernel_of_time(&self) -> Result<Found> {
         let of_time = need!(self.process.kernel_of_time(), "no kernel as a function of time");
         let times = [0.1, 0.5, 0.9].map(|fraction| self.time(fraction));
+        let state = self.clean_state(times.len() as i64, Kind::Double)?;
         let batch = of_time(&Tensor::from_slice(&times).unsqueeze(1));
         let mut error = 0.0;
         for (row, t) in times.into_iter().enumerate() {
-            let kernel = need!(self.process.kernel(t), NO_KERNEL);
+            let kernel = need!(self.process.kernel_at(&state, t)?, NO_KERNEL);
             let none = Vec::new();
             let pairs = [
                 (&batch.mean, &kernel.mean),
@@ -39,8 +40,8 @@ impl Subject<'_> {
 
     pub(super) fn score(&self) -> Result<Found> {
         let t = self.time(0.5);
-        let kernel = need!(self.gauss(t), NO_KERNEL);
         let clean = self.clean_state(8, Kind::Double)?;
+        let kernel = need!(self.gauss(&clean, t)?, NO_KERNEL);
         let end = self.process.known_end(&clean)?;
         let times = Tensor::full([8], t, clean.options());
         let noisy =
@@ -69,9 +70,10 @@ impl Subject<'_> {
     pub(super) fn simulated(&self) -> Result<Found> {
         let coordinates = need!(self.coordinates(), NO_COORDINATES);
         let (low, high) = (self.time(0.0), self.time(0.45));
-        let first = need!(self.gauss(low), NO_KERNEL);
-        let last = need!(self.gauss(high), NO_KERNEL);
-        let (alpha, start) = (last.mean / first.mean, self.many()?);
+        let start = self.many()?;
+        let first = need!(self.gauss(&start, low)?, NO_KERNEL);
+        let last = need!(self.gauss(&start, high)?, NO_KERNEL);
+        let alpha = last.mean / first.mean;
         let end = self.process.known_end(&start)?;
         let added = (last.std.powi(2) - (alpha * first.std).powi(2)).max(0.0).sqrt();
         if added < 1e-6 {
@@ -162,7 +164,7 @@ impl Subject<'_> {
         let mut error = (alpha_ab * alpha_bc - alpha_ac).abs();
         error = worse(error, ((alpha_bc * std_ab).hypot(std_bc) - std_ac).abs() / std_ac);
         if let (Some(at_a), Some(at_c), Some(coordinates)) =
-            (self.gauss(a), self.gauss(c), self.coordinates())
+            (self.gauss(&state, a)?, self.gauss(&state, c)?, self.coordinates())
         {
             error = worse(error, (at_a.mean * alpha_ac - at_c.mean).abs());
             let std = (alpha_ac * at_a.std).hypot(std_ac);
@@ -184,8 +186,8 @@ impl Subject<'_> {
         let clean = self.clean_state(8, Kind::Double)?;
         let (s, t) = (self.time(0.4), self.time(0.6));
         let step = Step { from: t, to: s };
-        let at_s = need!(self.gauss(s), NO_KERNEL);
-        let at_t = need!(self.gauss(t), NO_KERNEL);
+        let at_s = need!(self.gauss(&clean, s)?, NO_KERNEL);
+        let at_t = need!(self.gauss(&clean, t)?, NO_KERNEL);
         let tau = coordinates.unwrapped(&clean);
         let (zero, direction) = (tau.zeros_like(), self.normal(&tau, &clean, 5).scale(0.1));
         let draw = |tau: &Xi, tau_0: &Xi, z: &Xi| {

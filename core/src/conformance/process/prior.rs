@@ -68,7 +68,9 @@ impl Subject<'_> {
         let noisy = self.process.perturb(&clean, &times, &mut stream)?;
         let prior = self.process.prior(&clean, &mut stream)?;
         let number = clean.batch_size() as f64;
-        if let (Some(mismatch), Some(kernel)) = (self.process.terminal_mismatch(), self.gauss(t)) {
+        if let (Some(mismatch), Some(kernel)) =
+            (self.process.terminal_mismatch(), self.gauss(&clean, t)?)
+        {
             if (mismatch.mean - kernel.mean).abs() > 1e-9 * (1.0 + kernel.mean) {
                 return broken("the reported mean factor is not that of the kernel");
             }

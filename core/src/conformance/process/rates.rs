@@ -16,8 +16,8 @@ impl Subject<'_> {
         let zero = self.no_score(&state);
         let mut worst: f64 = 0.0;
         for step in FRACTIONS.map(|fraction| self.step(fraction)) {
-            let noisy = need!(self.gauss(step.from), NO_KERNEL);
-            let less = need!(self.gauss(step.to), NO_KERNEL);
+            let noisy = need!(self.gauss(&state, step.from)?, NO_KERNEL);
+            let less = need!(self.gauss(&state, step.to)?, NO_KERNEL);
             let alpha = noisy.mean / less.mean;
             let added = noisy.std.powi(2) - (alpha * less.std).powi(2);
             let allowed = 1e-6 + 2.0 * (1.0 - alpha * alpha).abs();
@@ -39,8 +39,8 @@ impl Subject<'_> {
         let size = 1.0 + tau.0.iter().map(largest).fold(0.0, f64::max);
         let mut worst: f64 = 0.0;
         for step in FRACTIONS.map(|fraction| self.step(fraction)) {
-            let noisy = need!(self.gauss(step.from), NO_KERNEL);
-            let less = need!(self.gauss(step.to), NO_KERNEL);
+            let noisy = need!(self.gauss(&state, step.from)?, NO_KERNEL);
+            let less = need!(self.gauss(&state, step.to)?, NO_KERNEL);
             let alpha = noisy.mean / less.mean;
             let mut expected = less.counted_from_end(&tau, end.as_ref()).scale(alpha).sub(&tau);
             if let Some(end) = &end {
