@@ -10,75 +10,228 @@
 //! In flow coordinates `v_i div Pi_i` is the derivative of `log |det Pi|` along the flow. It is
 //! left out of the integral there (it is singular at poles, which unwrapped angles cross) and taken
 //! at both ends.
+//!
+//! A backward pass gives `p^T J` for one vector `p` a row of the batch. Several vectors are tried in
+//! one pass by evaluating the model on as many copies of the batch: for small batches a pass costs
+//! what its number of operations costs, whatever the number of rows.
 
 use crate::integrate::runge_kutta::{Slope, Volume};
 use crate::{Drive, Error, Result, State, Stream, Xi};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// How the divergence is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Divergence {
-    /// The whole trace: one backward pass for each coefficient.
+    /// The whole trace: one vector-Jacobian product for each coefficient.
     #[default]
     Exact,
     /// Hutchinson's estimate with random signs: `mean of p^T J p` over `probes` vectors `p` of
-    /// signs. Unbiased for the logarithm of the density; one backward pass for each probe.
+    /// signs. Unbiased for the logarithm of the density; one vector-Jacobian product for each probe.
     Hutchinson,
     /// Hutchinson's estimate with normal probes.
     HutchinsonNormal,
 }
 
-/// The vectors that the Jacobian is tried on, with the weight of each.
+/// Points of the index set (rows, where a state has none) that are evaluated at once unless a
+/// configuration says: below it a pass of a small network costs what its operations cost to start.
+const POINTS_AT_ONCE: i64 = 1024;
+
+/// The vectors that the Jacobian is tried on.
 pub(super) struct Probes {
-    vectors: Vec<Xi>,
+    vectors: Vectors,
+    /// The number of vectors.
+    count: i64,
+    /// Factor of the sum over vectors.
     weight: f64,
+    /// Vectors that are tried in one backward pass.
+    at_once: i64,
+    /// The mask of each factor that belongs to the index set, broadcasting against it.
+    masks: Vec<Option<Tensor>>,
+    /// The context of as many copies of the batch.
+    copies: Option<State>,
+}
+
+enum Vectors {
+    /// Every unit vector, made when it is needed.
+    Basis(Xi),
+    /// `[count, B, ..]`.
+    Drawn(Xi),
 }
 
 impl Probes {
-    /// Probes for coefficients shaped as `like`; estimates draw `count` of them, the same for a
-    /// whole integration, so that the integrand is smooth.
+    /// Probes for coefficients at a (lifted) state. Estimates draw `count` of them, the same for a
+    /// whole integration, so that the integrand is smooth; padded points are left out. `at_once`
+    /// vectors are tried in one pass, or as many as a state of this size allows.
     pub(super) fn new(
         kind: Divergence,
-        like: &Xi,
+        drive: &dyn Drive,
+        state: &State,
         count: u32,
+        at_once: Option<u32>,
         stream: &mut Stream,
     ) -> Result<Self> {
+        let like = no_motion(drive, state);
         if kind == Divergence::Exact {
-            return Ok(Self { vectors: basis(like), weight: 1.0 });
+            return Ok(Self::over(Vectors::Basis(like), state, at_once));
         }
         if count == 0 {
             return Err(Error::config("/probes", "an estimate needs at least one probe"));
         }
-        let draw = |stream: &mut Stream| {
-            like.map(|a| {
-                let options = (a.kind(), a.device());
-                if kind == Divergence::HutchinsonNormal {
-                    stream.normal(&a.size(), options)
-                } else {
-                    stream.uniform(&a.size(), options).ge(0.5).to_kind(a.kind()) * 2.0 - 1.0
-                }
-            })
+        let drawn = like.map(|a| {
+            let options = (a.kind(), a.device());
+            let size: Vec<i64> = std::iter::once(i64::from(count)).chain(a.size()).collect();
+            if kind == Divergence::HutchinsonNormal {
+                stream.normal(&size, options)
+            } else {
+                stream.uniform(&size, options).ge(0.5).to_kind(a.kind()) * 2.0 - 1.0
+            }
+        });
+        Ok(Self::over(Vectors::Drawn(drawn), state, at_once))
+    }
+
+    fn over(vectors: Vectors, state: &State, at_once: Option<u32>) -> Self {
+        let (like, count, weight) = match &vectors {
+            Vectors::Basis(like) => {
+                let size = |a: &Tensor| a.size()[1..].iter().product::<i64>();
+                (like.clone(), like.0.iter().map(size).sum(), 1.0)
+            }
+            Vectors::Drawn(drawn) => {
+                let count = drawn.0[0].size()[0];
+                (drawn.map(|a| a.get(0)), count, (count as f64).recip())
+            }
         };
-        let vectors = (0..count).map(|_| draw(stream)).collect();
-        Ok(Self { vectors, weight: f64::from(count).recip() })
+        let points = state.batch_size() * state.index_size().unwrap_or(1);
+        let at_once = at_once.map_or(POINTS_AT_ONCE / points.max(1), i64::from);
+        let at_once = at_once.clamp(1, i64::max(count, 1));
+        let masks = like.0.iter().map(|a| mask_of(state, a)).collect();
+        let copies = (at_once > 1).then(|| copied(state, at_once));
+        Self { vectors, count, weight, at_once, masks, copies }
+    }
+
+    /// The probes of a part of the index set: the same numbers at the same points.
+    ///
+    /// # Errors
+    /// When a factor does not belong to the index set.
+    pub(super) fn narrowed(
+        &self,
+        drive: &dyn Drive,
+        part: &State,
+        start: i64,
+        at_once: Option<u32>,
+    ) -> Result<Self> {
+        let vectors = match &self.vectors {
+            Vectors::Basis(_) => Vectors::Basis(no_motion(drive, part)),
+            Vectors::Drawn(drawn) => {
+                let axis = part.value.index_axis.ok_or_else(no_index_set)?;
+                let points = part.index_size().ok_or_else(no_index_set)?;
+                let like = no_motion(drive, part);
+                let narrow = |(all, like): (&Tensor, &Tensor)| {
+                    let found = like.size().get(axis).copied();
+                    if found != Some(points) {
+                        return Err(no_index_set());
+                    }
+                    Ok(all.narrow(axis as i64 + 1, start, points))
+                };
+                let parts = drawn.0.iter().zip(&like.0).map(narrow);
+                Vectors::Drawn(Xi(parts.collect::<Result<_>>()?))
+            }
+        };
+        Ok(Self::over(vectors, part, at_once))
+    }
+
+    /// The vectors `from .. from + at_once` for the copies of the batch, one after the other
+    /// (`[at_once * B, ..]`); zero beyond the last.
+    fn chunk(&self, from: i64) -> Xi {
+        let take = self.at_once.min(self.count - from);
+        let rows = |a: Tensor| {
+            let size = a.size();
+            let missing = self.at_once - size[0];
+            let a = if missing > 0 {
+                let mut zeros = size.clone();
+                zeros[0] = missing;
+                Tensor::cat(&[&a, &a.new_zeros(&zeros, (a.kind(), a.device()))], 0)
+            } else {
+                a
+            };
+            a.flatten(0, 1)
+        };
+        let parts = match &self.vectors {
+            Vectors::Drawn(drawn) => drawn.map(|a| rows(a.narrow(0, from, take))),
+            Vectors::Basis(like) => {
+                let mut first = 0;
+                like.map(|a| {
+                    let (size, options) = (a.size(), (a.kind(), a.device()));
+                    let components: i64 = size[1..].iter().product();
+                    // Vector `k` of all is the component `k - first` of this factor, if it is one.
+                    let k = Tensor::arange_start(from, from + take, (Kind::Int64, a.device()));
+                    let own = Tensor::arange(components, (Kind::Int64, a.device())) + first;
+                    first += components;
+                    let hot = k.unsqueeze(1).eq_tensor(&own.unsqueeze(0)).to_kind(options.0);
+                    let hot = hot.unsqueeze(1).expand([take, size[0], components], false);
+                    let shape: Vec<i64> =
+                        [take, size[0]].into_iter().chain(size[1..].iter().copied()).collect();
+                    rows(hot.reshape(&shape))
+                })
+            }
+        };
+        Xi(parts.0.iter().zip(&self.masks).map(|(a, mask)| masked(a, mask.as_ref())).collect())
+    }
+
+    /// As many copies of a state as there are vectors in a pass.
+    fn copies(&self, state: &State) -> State {
+        let Some(copies) = &self.copies else { return state.clone() };
+        let repeat = |tensor: &Tensor| repeated(tensor, self.at_once);
+        let mut state = state.clone();
+        state.value.tensor = repeat(state.x());
+        for (_, field) in &mut state.lift {
+            if field.batched {
+                field.tensor = repeat(&field.tensor);
+            }
+        }
+        // The context stays what it was, so that a process can keep what it found out about it.
+        state.context.clone_from(&copies.context);
+        state
     }
 }
 
-/// Every unit vector of the coefficients, the same for all points.
-fn basis(like: &Xi) -> Vec<Xi> {
-    let mut vectors = Vec::new();
-    for (k, factor) in like.0.iter().enumerate() {
-        let batch = factor.size()[0];
-        for index in 0..factor.size()[1..].iter().product::<i64>() {
-            let unit = like.zeros_like();
-            let _ = unit.0[k].view([batch, -1]).select(1, index).fill_(1.0);
-            vectors.push(unit);
-        }
+fn no_index_set() -> Error {
+    Error::Unsupported(
+        "the likelihood given known values needs coefficients along the index set of the value"
+            .into(),
+    )
+}
+
+/// The mask of the state in a shape that broadcasts against coefficients `[B, N, ..]` and, in the
+/// copies of a batch, against `[copies * B, N, ..]` viewed as such.
+fn mask_of(state: &State, coefficients: &Tensor) -> Option<Tensor> {
+    let (mask, mut shape) = (state.mask()?, coefficients.size());
+    if shape.len() < 2 || shape[..2] != mask.size()[..] {
+        return None;
     }
-    vectors
+    shape[2..].fill(1);
+    Some(mask.to_kind(coefficients.kind()).view(shape.as_slice()))
+}
+
+/// Coefficients `[copies * B, ..]` with padded points at zero.
+fn masked(a: &Tensor, mask: Option<&Tensor>) -> Tensor {
+    let Some(mask) = mask else { return a.shallow_clone() };
+    let (size, batch) = (a.size(), mask.size()[0]);
+    let mut split = vec![size[0] / batch, batch];
+    split.extend(&size[1..]);
+    (a.view(split.as_slice()) * mask.unsqueeze(0)).view(size.as_slice())
+}
+
+fn repeated(tensor: &Tensor, copies: i64) -> Tensor {
+    let mut times = vec![1; tensor.dim()];
+    times[0] = copies;
+    tensor.repeat(&times)
+}
+
+fn copied(state: &State, copies: i64) -> State {
+    state.map_batched(|tensor| repeated(tensor, copies))
 }
 
 /// Zeros shaped as the coefficients at a state.
@@ -90,7 +243,8 @@ pub(super) fn no_motion(drive: &dyn Drive, state: &State) -> Xi {
     Xi(drive.xi_shape(&state.spec()).into_iter().map(zeros).collect())
 }
 
-/// The velocity at a state with its divergence. `velocity` must be differentiable.
+/// The velocity at a state with its divergence. `velocity` must be differentiable. Padded points do
+/// not move.
 pub(super) fn with_divergence(
     drive: &dyn Drive,
     state: &State,
@@ -99,26 +253,33 @@ pub(super) fn with_divergence(
 ) -> Result<Slope> {
     tch::with_grad(|| {
         let state = state.map_batched(Tensor::detach);
-        let u = no_motion(drive, &state).map(|a| a.set_requires_grad(true));
-        let v = velocity(&drive.flow(&state, &u))?;
-        let mut trace = Tensor::zeros([state.batch_size()], state.options());
-        let differentiable = v.0.iter().any(Tensor::requires_grad);
-        for (k, probe) in probes.vectors.iter().enumerate() {
-            if !differentiable {
-                break;
-            }
-            let along = v.zip(probe, |v, p| (v * p).sum(v.kind()));
+        let copies = probes.copies(&state);
+        let u = no_motion(drive, &copies).map(|a| a.set_requires_grad(true));
+        let all = velocity(&drive.flow(&copies, &u))?;
+        let batch = state.batch_size();
+        let mut trace = Tensor::zeros([batch], state.options());
+        let differentiable = all.0.iter().any(Tensor::requires_grad);
+        let passes = (probes.count + probes.at_once - 1) / probes.at_once;
+        for pass in 0..if differentiable { passes } else { 0 } {
+            let vectors = probes.chunk(pass * probes.at_once);
+            let along = all.zip(&vectors, |v, p| (v * p).sum(v.kind()));
             let along = along.0.into_iter().reduce(|a, b| a + b).expect("a group has a factor");
-            let keep = k + 1 < probes.vectors.len();
             let inputs: Vec<&Tensor> = u.0.iter().collect();
-            let gradients = Tensor::f_run_backward(&[along], &inputs, keep, false)?;
-            for (gradient, probe) in gradients.iter().zip(&probe.0) {
+            let gradients = Tensor::f_run_backward(&[along], &inputs, pass + 1 < passes, false)?;
+            for (gradient, vector) in gradients.iter().zip(&vectors.0) {
                 if gradient.defined() {
-                    trace += (gradient * probe).flatten(1, -1).sum_dim_intlist(1, false, None);
+                    let rows = (gradient * vector).flatten(1, -1);
+                    let rows = rows.sum_dim_intlist(1, false, None);
+                    trace += rows.view([-1, batch]).sum_dim_intlist(0, false, None);
                 }
             }
         }
-        let v = v.map(Tensor::detach);
+        let v = Xi(all
+            .0
+            .iter()
+            .zip(&probes.masks)
+            .map(|(v, mask)| masked(&v.detach().narrow(0, 0, batch), mask.as_ref()))
+            .collect());
         let mut volume = trace * probes.weight;
         if drive.coordinates().is_none() {
             for (v, divergence) in v.0.iter().zip(&drive.divergences(&state).0) {

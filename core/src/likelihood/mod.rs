@@ -16,11 +16,14 @@
 //!   exact where there is one branch. The prediction `field` is a function of the point, so its flow
 //!   carries points, not branches: the prior at its end is summed over all branches, and the result
 //!   is the density of `x`.
+//! * Padded points (where the state has a mask) do not move and do not count.
 //! * The prior stands for the law at the end of the process. How far the two are apart is known for
 //!   Gaussian kernels ([`terminal_gap`]).
 
+mod conditional;
 mod divergence;
 
+pub use conditional::{ConditionalLogLikelihood, conditional_log_likelihood};
 pub use divergence::Divergence;
 
 use crate::integrate::FlowMethod;
@@ -32,8 +35,23 @@ use crate::sampler::{accept, times};
 use crate::{
     Error, NoisingProcess, PredictionKind, Purpose, Result, Scale, ScoreModel, State, Step, Streams,
 };
-use divergence::{Probes, no_motion, with_divergence};
+use divergence::{Probes, with_divergence};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+
+/// The variable that steps are equal in, and that the rule integrates over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variable {
+    /// The arc length of the kernel's curve (mean, standard deviation), in which the flow is smooth at the
+    /// data end; time, where the process has no such curve.
+    #[default]
+    ArcLength,
+    /// Time, with the rates of the instants at which the model is evaluated: Euler's and Heun's rule as
+    /// Gaussian-process fields were published with (geomndp.md 1.4).
+    Time,
+}
 
 /// How a likelihood is computed.
 #[derive(Debug, Clone)]
@@ -55,6 +73,11 @@ pub struct LikelihoodOptions {
     pub divergence: Divergence,
     /// Probes of an estimate.
     pub probes: u32,
+    /// Vector-Jacobian products that are computed in one backward pass over as many copies of the batch;
+    /// `None` to choose by the size of the batch.
+    pub at_once: Option<u32>,
+    /// What the steps are equal in.
+    pub variable: Variable,
 }
 
 impl Default for LikelihoodOptions {
@@ -68,6 +91,8 @@ impl Default for LikelihoodOptions {
             atol: 1e-5,
             divergence: Divergence::Exact,
             probes: 1,
+            at_once: None,
+            variable: Variable::ArcLength,
         }
     }
 }
@@ -78,7 +103,7 @@ const MAX_EVALUATIONS: u32 = 100_000;
 /// Log-densities of a batch.
 #[derive(Debug)]
 pub struct LogLikelihood {
-    /// `log p(x)` in nats with respect to the base measure of the drive, `[B]`.
+    /// `log p(x)` in nats with respect to the base measure of the drive, `[B]` in double precision.
     pub log_prob: Tensor,
     /// Where the points arrived at the prior.
     pub end: State,
@@ -96,6 +121,9 @@ impl LikelihoodOptions {
         self.tolerance()?;
         if self.probes == 0 {
             return Err(Error::config("/probes", "an estimate needs at least one probe"));
+        }
+        if self.at_once == Some(0) {
+            return Err(Error::config("/at_once", "at least one product is computed at once"));
         }
         Ok(())
     }
@@ -123,7 +151,8 @@ impl LikelihoodOptions {
 /// Log-densities of states as a dataset gives them (they are lifted here). The estimates of the
 /// divergence draw from `streams`.
 ///
-/// # Errors When the prediction does not have a score, the prior no density, or the model fails.
+/// # Errors
+/// When the prediction does not have a score, the prior no density, or the model fails.
 pub fn log_likelihood(
     process: &dyn NoisingProcess,
     model: &dyn ScoreModel,
@@ -131,14 +160,37 @@ pub fn log_likelihood(
     options: &LikelihoodOptions,
     streams: &Streams,
 ) -> Result<LogLikelihood> {
+    let state = process.fields().lift(state.clone())?;
+    let probes = probes(process, &state, options, streams)?;
+    solve(process, model, state, options, &probes)
+}
+
+fn probes(
+    process: &dyn NoisingProcess,
+    state: &State,
+    options: &LikelihoodOptions,
+    streams: &Streams,
+) -> Result<Probes> {
+    let (count, at_once) = (options.probes, options.at_once);
+    let mut stream = streams.stream("likelihood probes", 0);
+    Probes::new(options.divergence, process.fields(), state, count, at_once, &mut stream)
+}
+
+/// Carries a lifted state to the prior.
+fn solve(
+    process: &dyn NoisingProcess,
+    model: &dyn ScoreModel,
+    mut state: State,
+    options: &LikelihoodOptions,
+    probes: &Probes,
+) -> Result<LogLikelihood> {
     accept(process, model, Purpose::Likelihood)?;
     options.method.accepts(process)?;
     let drive = process.fields();
-    let mut state = drive.lift(state.clone())?;
-    let like = no_motion(drive, &state);
-    let mut stream = streams.stream("likelihood probes", 0);
-    let probes = Probes::new(options.divergence, &like, options.probes, &mut stream)?;
-    let axis = Axis::of(process);
+    let axis = match options.variable {
+        Variable::ArcLength => Axis::of(process),
+        Variable::Time => Axis::Time,
+    };
     let mut evaluations = 0;
     // The velocity per unit of the variable, which grows from the data to the prior.
     let mut slope = |state: &State, value: f64, step: Step| -> Result<Slope> {
@@ -148,9 +200,11 @@ pub fn log_likelihood(
             let terms = process.terms(state, step, &prediction)?;
             Ok(axis.reverse_rate(&terms, value, 0.5).scale(-1.0))
         };
-        with_divergence(drive, state, &probes, &mut velocity)
+        with_divergence(drive, state, probes, &mut velocity)
     };
-    let mut total = Tensor::zeros([state.batch_size()], state.options());
+    // Hundreds of small numbers are added up.
+    let double = (Kind::Double, state.options().1);
+    let mut total = Tensor::zeros([state.batch_size()], double);
     // The change of measure between coordinates and points, taken at both ends.
     let measure = |state: &State| drive.coordinates().map(|c| c.log_abs_det(state));
     let measure_at_data = measure(&state);
@@ -162,10 +216,12 @@ pub fn log_likelihood(
         let tolerance = options.tolerance()?;
         let end = integrate(&tolerance, drive, state, ends, &mut at, &mut |_, _| Ok(()))?;
         state = end.state;
-        total += end.volume.unwrap_or_else(|| total.zeros_like());
+        if let Some(volume) = end.volume {
+            total += volume;
+        }
     } else {
         let tableau = options.method.tableau();
-        let averaged = tableau.nodes.len() <= 2;
+        let averaged = tableau.nodes.len() <= 2 && options.variable == Variable::ArcLength;
         for pair in options.times(process)?.windows(2) {
             let (from, to) = (axis.at(process, pair[0]), axis.at(process, pair[1]));
             let far = axis.instant(process, pair[1], to);
@@ -201,14 +257,15 @@ pub fn log_likelihood(
     if let (Some(data), Some(end)) = (measure_at_data, measure(&state)) {
         total += end - data;
     }
-    Ok(LogLikelihood { log_prob: (prior + total).detach(), end: state, evaluations })
+    Ok(LogLikelihood { log_prob: (total + prior).detach(), end: state, evaluations })
 }
 
 /// By how much the law at the end of the process is not the prior, for data like these: an upper
 /// bound, in nats, of the relative entropy of the one to the other (it is convex, so the mean over
 /// data points bounds it). `None` where the process does not know.
 ///
-/// # Errors When the states do not fit the drive.
+/// # Errors
+/// When the states do not fit the drive.
 pub fn terminal_gap(process: &dyn NoisingProcess, data: &State) -> Result<Option<f64>> {
     let Some(mismatch) = process.terminal_mismatch() else { return Ok(None) };
     let Some(coordinates) = process.fields().coordinates() else { return Ok(None) };

@@ -1,9 +1,9 @@
 //! The negative log-likelihood of test points (see [`crate::likelihood`] for which density it is).
 
 use super::points;
-use crate::likelihood::{Divergence, LikelihoodOptions, log_likelihood, terminal_gap};
+use crate::likelihood::{Divergence, LikelihoodOptions, Variable, log_likelihood, terminal_gap};
 use crate::sampler::{FlowMethod, Grid};
-use isotropy_core::{Error, Evaluation, Measured, Metric, MetricConfig, Result};
+use isotropy_core::{Error, Evaluation, Measured, Metric, MetricConfig, Result, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::LN_2;
@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 /// Mean negative log-likelihood of test points by the probability-flow ODE, with respect to the
 /// base measure of the drive: `nll_nats`, and `nll_bits_per_dim` (divided by ln 2 and by the number
-/// of components of a point), each with its standard error over the points. `nll_prior_gap_nats`
+/// of components of a point, padding not counted), each with its standard error over the points. `nll_prior_gap_nats`
 /// bounds by how much the end of the process is not the prior, where that is known.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +22,8 @@ pub struct NllConfig {
     /// time.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: Option<u32>,
+    /// What the rule integrates over.
+    pub variable: Variable,
     /// How the times are spaced.
     pub grid: Grid,
     /// Exponent of the `karras` grid; positive.
@@ -40,6 +42,10 @@ pub struct NllConfig {
     /// Probes of an estimate.
     #[schemars(range(min = 1, max = 100_000))]
     pub probes: u32,
+    /// Vector-Jacobian products that are computed in one backward pass, over as many copies of the
+    /// batch; null to choose by the size of the batch.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub at_once: Option<u32>,
     /// Test points that are used, at most.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub points: u32,
@@ -60,6 +66,8 @@ impl Default for NllConfig {
             atol: options.atol,
             divergence: options.divergence,
             probes: options.probes,
+            at_once: options.at_once,
+            variable: options.variable,
             points: 1_000,
             batch: 1_000,
         }
@@ -77,6 +85,8 @@ impl NllConfig {
             atol: self.atol,
             divergence: self.divergence,
             probes: self.probes,
+            at_once: self.at_once,
+            variable: self.variable,
         }
     }
 }
@@ -102,6 +112,18 @@ isotropy_core::register!(
     r#"{"type": "nll", "points": 500, "method": "heun"}"#
 );
 
+/// Number of components of each point that are there, `[B]`.
+fn components(data: &State) -> Tensor {
+    let all = points::rows(data).size()[1] as f64;
+    let options = (Kind::Double, data.options().1);
+    match (data.mask(), data.index_size()) {
+        (Some(mask), Some(size)) => {
+            mask.to_kind(Kind::Double).sum_dim_intlist(1, false, None) * (all / size as f64)
+        }
+        _ => Tensor::full([data.batch_size()], all, options),
+    }
+}
+
 impl Metric for NllConfig {
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let process = evaluation.process.ok_or_else(|| {
@@ -125,21 +147,23 @@ impl Metric for NllConfig {
             at += size;
         }
         let nats = Tensor::cat(&parts, 0).neg();
+        let bits = &nats / (components(&data) * LN_2);
         let kept = nats.isfinite().nonzero().squeeze_dim(1);
-        let finite = nats.index_select(0, &kept);
-        let n = finite.size()[0];
-        let (mean, error) = if n == 0 {
-            (f64::NAN, f64::NAN)
-        } else {
+        let n = kept.size()[0];
+        let summary = |values: &Tensor| {
+            let finite = values.index_select(0, &kept);
+            if n == 0 {
+                return (f64::NAN, f64::NAN);
+            }
             let spread = if n > 1 { finite.std(true).double_value(&[]) } else { f64::NAN };
             (finite.mean(Kind::Double).double_value(&[]), spread / (n as f64).sqrt())
         };
-        let bits = 1.0 / (LN_2 * points::rows(&data).size()[1] as f64);
+        let ((mean, error), (bits, bits_error)) = (summary(&nats), summary(&bits));
         let mut measured = vec![
             Measured::lower("nll_nats", mean),
             Measured::neutral("nll_nats_standard_error", error),
-            Measured::lower("nll_bits_per_dim", mean * bits),
-            Measured::neutral("nll_bits_per_dim_standard_error", error * bits),
+            Measured::lower("nll_bits_per_dim", bits),
+            Measured::neutral("nll_bits_per_dim_standard_error", bits_error),
             Measured::neutral("nll_points_left_out", (count - n) as f64),
             Measured::neutral("nll_evaluations", evaluations as f64),
         ];

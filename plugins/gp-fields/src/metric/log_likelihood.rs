@@ -1,0 +1,259 @@
+//! The log-likelihood of test functions in nats per point.
+
+use super::functions::test_functions;
+use super::optimum::again;
+use super::{GaussianProcessConfig, Summary};
+use crate::posterior::GaussianProcess;
+use isotropy_core::integrate::{FlowMethod, grid::Grid};
+use isotropy_core::likelihood::{
+    ConditionalLogLikelihood, Divergence, LikelihoodOptions, Variable, conditional_log_likelihood,
+    log_likelihood,
+};
+use isotropy_core::{
+    DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, Result, State, observed,
+    schemars::{self, JsonSchema},
+};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Which density is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Of {
+    /// That of the asked points given the known ones, as the difference of the log-densities of all points and of the
+    /// known points (two solves with the same probes), over the number of asked points.
+    #[default]
+    Conditional,
+    /// That of the asked points given the known ones by a model that is trained to see known values (`conditioned`):
+    /// one solve, over the number of asked points.
+    Conditioned,
+    /// That of all points together, known and asked, over their number.
+    Joint,
+    /// That of the asked points as if nothing were known, over their number.
+    Query,
+}
+
+/// Mean log-likelihood of test functions by the probability-flow ODE in nats per point (for vector fields per vector,
+/// not per component), with its standard error over functions: `loglik_nats_per_point` and
+/// `loglik_nats_per_point_standard_error`. With `name` the numbers are called `NAME_loglik_...`.
+///
+/// The published settings are `"method": "euler", "steps": 100, "variable": "time"` with the exact divergence in one
+/// dimension, and `"method": "heun", "steps": 100, "variable": "time", "divergence": "hutchinson", "probes": 8` for
+/// fields in the plane.
+///
+/// With `against` the same functions are measured under the Gaussian process that they come from, the best that any
+/// model can do: `gp_loglik_nats_per_point`, and `loglik_gap_nats_per_point`, how much the model misses of it. The gap is
+/// paired: its standard error is that of the differences, so that few functions suffice.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FieldLogLikelihoodConfig {
+    /// Put before the names of the numbers, to tell several of these metrics apart; null for nothing.
+    pub name: Option<String>,
+    /// Which density is measured.
+    pub of: Of,
+    /// Test functions of another dataset (another task) than that of the experiment; null for its own.
+    pub dataset: Option<Box<dyn DatasetConfig>>,
+    /// The rule that integrates. `rk4` and `dormand-prince` need continuous time.
+    pub method: FlowMethod,
+    /// Steps of a rule with fixed steps; null for all of a discrete process, 100 in continuous time.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub steps: Option<u32>,
+    /// How the times are spaced.
+    pub grid: Grid,
+    /// Exponent of the `karras` grid; positive.
+    #[schemars(range(min = 1e-3, max = 1e3))]
+    pub rho: f64,
+    /// What the rule integrates over.
+    pub variable: Variable,
+    /// Relative tolerance of `dormand-prince`; non-negative.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub rtol: f64,
+    /// Absolute tolerance of `dormand-prince`, in the unit of the values and in nats; non-negative.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub atol: f64,
+    /// How the divergence is found: `exact` takes one vector-Jacobian product for each coefficient, the estimates one
+    /// for each probe.
+    pub divergence: Divergence,
+    /// Probes of an estimate.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub probes: u32,
+    /// Vector-Jacobian products that are computed in one backward pass, over as many copies of the batch; null to choose
+    /// by the size of the batch.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub at_once: Option<u32>,
+    /// Test functions that are used, at most.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub functions: u32,
+    /// Functions that are carried at once.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub batch: u32,
+    /// The Gaussian process that the functions come from, noise included; null where they come from none.
+    pub against: Option<GaussianProcessConfig>,
+}
+
+impl Default for FieldLogLikelihoodConfig {
+    fn default() -> Self {
+        let options = LikelihoodOptions::default();
+        Self {
+            name: None,
+            of: Of::Conditional,
+            dataset: None,
+            method: options.method,
+            steps: options.steps,
+            grid: options.grid,
+            rho: options.rho,
+            variable: options.variable,
+            rtol: options.rtol,
+            atol: options.atol,
+            divergence: options.divergence,
+            probes: options.probes,
+            at_once: options.at_once,
+            functions: 256,
+            batch: 32,
+            against: None,
+        }
+    }
+}
+
+impl FieldLogLikelihoodConfig {
+    fn options(&self) -> LikelihoodOptions {
+        LikelihoodOptions {
+            method: self.method,
+            steps: self.steps,
+            grid: self.grid,
+            rho: self.rho,
+            rtol: self.rtol,
+            atol: self.atol,
+            divergence: self.divergence,
+            probes: self.probes,
+            at_once: self.at_once,
+            variable: self.variable,
+        }
+    }
+}
+
+#[typetag::serde(name = "field-log-likelihood")]
+impl MetricConfig for FieldLogLikelihoodConfig {
+    fn build(&self) -> Result<Box<dyn Metric>> {
+        self.options().check()?;
+        for (pointer, value) in [("/functions", self.functions), ("/batch", self.batch)] {
+            if value == 0 {
+                return Err(Error::config(pointer, "at least 1"));
+            }
+        }
+        if let Some(dataset) = &self.dataset {
+            dataset.spec().map_err(|error| error.under("/dataset"))?;
+        }
+        let optimum = match &self.against {
+            Some(against) => Some(against.build().map_err(|error| error.under("/against"))?),
+            None => None,
+        };
+        let config = again(self)?;
+        Ok(Box::new(FieldLogLikelihood { config, optimum }))
+    }
+}
+
+isotropy_core::register!(
+    "metric",
+    "field-log-likelihood",
+    FieldLogLikelihoodConfig,
+    "log-likelihood of test functions at asked points given known ones, in nats per point",
+    r#"{"type": "field-log-likelihood", "functions": 64, "method": "heun", "steps": 50}"#
+);
+
+#[derive(Debug)]
+struct FieldLogLikelihood {
+    config: FieldLogLikelihoodConfig,
+    optimum: Option<GaussianProcess>,
+}
+
+/// Numbers of the points that are there, `[B]`.
+fn points(state: &State) -> Tensor {
+    let double = (Kind::Double, state.options().1);
+    match (state.mask(), state.index_size()) {
+        (Some(mask), _) => mask.to_kind(Kind::Double).sum_dim_intlist(1, false, None),
+        (None, points) => Tensor::full([state.batch_size()], points.unwrap_or(1), double),
+    }
+}
+
+impl FieldLogLikelihood {
+    /// Log-densities `[B]`, numbers of points `[B]`, and evaluations of the model.
+    fn of(
+        &self,
+        evaluation: &Evaluation,
+        state: &State,
+        at: i64,
+    ) -> Result<(Tensor, Tensor, usize)> {
+        let process = evaluation.process.ok_or_else(|| {
+            Error::Unsupported("a likelihood needs a process, and this experiment has none".into())
+        })?;
+        let streams = evaluation.streams.named(&format!("field likelihood/{at}"));
+        let options = self.config.options();
+        if self.config.of == Of::Conditional {
+            let found =
+                conditional_log_likelihood(process, evaluation.model, state, &options, &streams)?;
+            let ConditionalLogLikelihood { log_prob, points, evaluations, .. } = found;
+            return Ok((log_prob, points, evaluations));
+        }
+        let state = match self.config.of {
+            Of::Joint => observed::joint(state)?,
+            Of::Query => observed::query(state),
+            _ => state.clone(),
+        };
+        let found = log_likelihood(process, evaluation.model, &state, &options, &streams)?;
+        Ok((found.log_prob, points(&state), found.evaluations))
+    }
+
+    /// The same under a Gaussian process.
+    fn under(&self, optimum: &GaussianProcess, state: &State) -> Result<Tensor> {
+        match self.config.of {
+            Of::Conditional | Of::Conditioned => {
+                optimum.condition_on_observed(state)?.log_prob(state.x())
+            }
+            Of::Joint => optimum.log_prob(&observed::joint(state)?),
+            Of::Query => optimum.log_prob(&observed::query(state)),
+        }
+    }
+}
+
+impl Metric for FieldLogLikelihood {
+    fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
+        let config = &self.config;
+        let functions = test_functions(evaluation, config.dataset.as_deref(), config.functions)?;
+        let count = functions.batch_size();
+        let (mut of_model, mut of_optimum) = (Vec::new(), Vec::new());
+        let (mut evaluations, mut at) = (0, 0);
+        while at < count {
+            let size = i64::from(config.batch).min(count - at);
+            let batch = functions.narrow(at, size);
+            let (log_prob, points, cost) = self.of(evaluation, &batch, at)?;
+            if let Some(optimum) = &self.optimum {
+                of_optimum.push(self.under(optimum, &batch)? / &points);
+            }
+            of_model.push(log_prob.to_kind(Kind::Double) / points);
+            evaluations = cost;
+            at += size;
+        }
+        let of_model = Tensor::cat(&of_model, 0);
+        let prefix = config.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
+        let named = |name: &str| format!("{prefix}{name}");
+        let summary = Summary::of(&of_model);
+        let name = named("loglik_nats_per_point");
+        let mut measured = Vec::from(summary.measured(Measured::higher(name, f64::NAN)));
+        if !of_optimum.is_empty() {
+            let of_optimum = Tensor::cat(&of_optimum, 0);
+            let name = named("gp_loglik_nats_per_point");
+            let optimum = Summary::of(&of_optimum);
+            measured.extend(optimum.measured(Measured::neutral(name, f64::NAN)));
+            let name = named("loglik_gap_nats_per_point");
+            let gap = Summary::of(&(of_optimum - of_model));
+            measured.extend(gap.measured(Measured::lower(name, f64::NAN)));
+        }
+        measured.extend([
+            Measured::neutral(named("loglik_functions"), summary.count as f64),
+            Measured::neutral(named("loglik_left_out"), summary.left_out as f64),
+            Measured::neutral(named("loglik_evaluations"), evaluations as f64),
+        ]);
+        Ok(measured)
+    }
+}
