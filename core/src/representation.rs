@@ -200,6 +200,12 @@ pub trait FlowCoordinates {
         self.tau(state)
     }
 
+    /// `log r` of every position (the norm over the last axis, which is kept with length 1), where the
+    /// state carries it in its lift; `None` where it would have to be computed.
+    fn log_radius(&self, _state: &State) -> Option<Tensor> {
+        None
+    }
+
     /// The point with the given (unwrapped) coordinates; keeps the context of `like`.
     fn point(&self, like: &State, tau: &Xi) -> State;
 

@@ -70,6 +70,12 @@ impl Linear {
         x.linear(&self.weight, Some(&self.bias))
     }
 
+    /// `weight x + bias` for points in columns: `[inputs, B]` to `[outputs, B]`. On a CPU a product
+    /// with few rows takes a third of the time of one with few columns.
+    pub fn forward_columns(&self, x: &Tensor) -> Tensor {
+        self.bias.unsqueeze(1).addmm(&self.weight, x)
+    }
+
     /// Weight and bias.
     pub fn variables(&self) -> [&Tensor; 2] {
         [&self.weight, &self.bias]

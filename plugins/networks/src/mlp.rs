@@ -138,6 +138,18 @@ impl Mlp {
         last.forward(&h)
     }
 
+    /// The values of [`Mlp::forward`], computed with the points in columns: a sampler evaluates many
+    /// points in networks with few outputs, where that is cheaper. The result `[B, outputs]` is a
+    /// view of `[outputs, B]`.
+    pub fn evaluate(&self, x: &Tensor) -> Tensor {
+        let (last, rest) = self.layers.split_last().expect("there is always an output layer");
+        let mut h = x.tr();
+        for layer in rest {
+            h = self.activation.forward(&layer.forward_columns(&h));
+        }
+        last.forward_columns(&h).tr()
+    }
+
     /// Weights and biases, layer by layer.
     pub fn variables(&self) -> Vec<Tensor> {
         self.layers.iter().flat_map(Linear::variables).map(Tensor::shallow_clone).collect()
@@ -191,8 +203,10 @@ impl ScoreModel for MlpModel {
         self.predicts
     }
 
-    fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
-        let output = self.network.forward(&self.features.of(state, t));
+    fn predict(&self, state: &State, t: &Tensor, train: bool) -> Result<Prediction> {
+        let inputs = self.features.of(state, t);
+        let output =
+            if train { self.network.forward(&inputs) } else { self.network.evaluate(&inputs) };
         let heads = split_heads(output, &self.xi_shape, self.predicts.heads());
         Ok(Prediction { kind: self.predicts, heads })
     }
@@ -271,6 +285,23 @@ mod tests {
         for name in ["0.weight", "0.bias"] {
             let largest = variables[name].abs().max().double_value(&[]);
             assert!(largest <= 0.5 && largest > 0.49, "{name}: {largest}, bound 1/sqrt(4)");
+        }
+    }
+
+    #[test]
+    fn points_in_columns_give_the_same_values_and_derivatives() {
+        for hidden in [vec![], vec![7, 5]] {
+            let mut store = VarStore::new(Device::Cpu);
+            let network = Mlp::new(&store.root(), 3, &hidden, 2, Activation::Silu);
+            store.double();
+            let x = Tensor::randn([11, 3], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+            let (rows, columns) = (network.forward(&x), network.evaluate(&x));
+            let far = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+            assert!(far(&rows, &columns) < 1e-14, "{hidden:?}");
+            let slope = |y: &Tensor| {
+                Tensor::run_backward(&[y.square().sum(Kind::Double)], &[&x], false, false)
+            };
+            assert!(far(&slope(&rows)[0], &slope(&columns)[0]) < 1e-13, "{hidden:?}");
         }
     }
 

@@ -308,6 +308,10 @@ impl<C: Chart> FlowCoordinates for Charted<C> {
         self.tau_of(state).into()
     }
 
+    fn log_radius(&self, state: &State) -> Option<Tensor> {
+        Self::lifted(state).map(|tau| tau.narrow(-1, 0, 1))
+    }
+
     /// Carries `tau` as the lift if `like` does.
     fn point(&self, like: &State, tau: &Xi) -> State {
         let tau = tau.single();

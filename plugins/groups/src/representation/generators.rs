@@ -126,10 +126,7 @@ impl Generators {
                 let quarter = Tensor::cat(&[&x.narrow(-1, 1, 1).neg(), &x.narrow(-1, 0, 1)], -1);
                 x * w.cos() + quarter * w.sin()
             }
-            3 => {
-                let (s, first) = (math::square_norm(w), w.linalg_cross(x, -1));
-                x + &first * math::sinc(&s) + w.linalg_cross(&first, -1) * math::one_minus_cos(&s)
-            }
+            3 => math::rotate(w, x, -1),
             _ => rotate4(w, x),
         }
     }

@@ -140,8 +140,9 @@ impl Chart for HypersphericalChart {
     }
 
     fn orientation(&self, tau: &Tensor) -> Option<Tensor> {
-        let one = tau.narrow(-1, 0, 1).ones_like();
-        Some(Tensor::cat(&[&one, &self.signs(tau), &one], -1))
+        let eps = tau.ones_like();
+        eps.narrow(-1, 1, self.n - 2).copy_(&self.signs(tau));
+        Some(eps)
     }
 
     fn log_abs_det(&self, x: &Tensor) -> Tensor {

@@ -85,7 +85,8 @@ impl Drive for RotationMatrices {
     }
 
     fn flow(&self, state: &State, xi: &Xi) -> State {
-        state.with_value(math::exp_so3(xi.single()).matmul(state.x()))
+        // Each column is a vector that turns.
+        state.with_value(math::rotate(&xi.single().unsqueeze(-1), state.x(), -2))
     }
 
     fn push(&self, state: &State, xi: &Xi) -> Tensor {

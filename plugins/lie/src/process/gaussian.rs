@@ -144,17 +144,14 @@ impl Gaussian {
         }
     }
 
-    /// Turns coefficients of the fields on the principal branch into those of the fields at the
-    /// unwrapped coordinates of the state. A state that carries no lift is on the principal branch.
-    fn unfold(&self, state: &State, xi: Xi) -> Xi {
+    /// The orientation of the fields at the unwrapped coordinates of the state against those on the
+    /// principal branch; `None` is +1. A state that carries no lift is on the principal branch.
+    fn orientation(&self, state: &State) -> Option<Xi> {
         if state.lift.is_empty() {
-            return xi;
+            return None;
         }
         let coordinates = self.coordinates();
-        match coordinates.orientation(&coordinates.unwrapped(state)) {
-            Some(eps) => xi.zip(&eps, |a, e| a * e),
-            None => xi,
-        }
+        coordinates.orientation(&coordinates.unwrapped(state))
     }
 
     fn read(&self, state: &State, t: f64, prediction: &Prediction) -> Result<Reading> {
@@ -166,8 +163,11 @@ impl Gaussian {
             None => tau,
         };
         let (tau, score) = if prediction.kind == PredictionKind::Field {
-            let score = kernel.score(prediction, None)?;
-            (self.unfold(state, prediction.heads[0].clone()), self.unfold(state, score))
+            let (tau, score) = (prediction.heads[0].clone(), kernel.score(prediction, None)?);
+            match self.orientation(state) {
+                Some(eps) => (unfolded(tau, &eps), unfolded(score, &eps)),
+                None => (tau, score),
+            }
         } else {
             let tau = self.coordinates().unwrapped(state);
             let score = kernel.score(prediction, Some(&kernel.centred(&tau, centre.as_ref())))?;
@@ -181,7 +181,10 @@ impl Gaussian {
     fn read_sum(&self, state: &State, t: f64, prediction: &Prediction, factor: f64) -> Result<Xi> {
         self.accepts_prediction(prediction.kind)?;
         let sum = prediction.heads[0].scale(factor / self.mean_std(t).1);
-        Ok(self.unfold(state, sum))
+        Ok(match self.orientation(state) {
+            Some(eps) => unfolded(sum, &eps),
+            None => sum,
+        })
     }
 
     /// Moves by a displacement in the coordinates.
@@ -215,6 +218,12 @@ impl Gaussian {
         let quadratic = tau.square_norm() * (-0.5 / (std * std));
         Some(quadratic - constant - self.coordinates().log_abs_det(state))
     }
+}
+
+/// Turns coefficients of the fields on the principal branch into those of the fields with the
+/// orientation `eps` against them.
+fn unfolded(xi: Xi, eps: &Xi) -> Xi {
+    xi.zip(eps, |a, eps| a * eps)
 }
 
 /// Standard normal coefficients for every point of a state.
