@@ -5,6 +5,14 @@
 //! A state holds the values `y` `[B, N, d]` at the points `index` `[B, N, p]`; covariances over all coefficients are
 //! point-major (coefficient `n d + c`).
 
+pub mod dataset;
+pub mod kernel;
+pub mod linear_algebra;
+pub mod metric;
+pub mod model;
+pub mod posterior;
+pub mod source;
+
 isotropy_core::plugin!(
     "Gaussian-process fields: kernels, processes, conditional samplers, data and networks"
 );

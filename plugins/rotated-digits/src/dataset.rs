@@ -278,7 +278,7 @@ fn read_pair(
     let mut bytes = |name: &str| -> Result<_> {
         let path = idx::find(folder, name)?;
         let bytes = idx::read_bytes(&path)?;
-        digests.push((name.to_string(), idx::sha256(&bytes)));
+        digests.push((name.to_string(), data_source::sha256(&bytes)));
         Ok((path, bytes))
     };
     let (images_path, image_bytes) = bytes(images.name)?;

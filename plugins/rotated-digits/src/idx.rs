@@ -2,7 +2,6 @@
 //! label. Plain or gzip-compressed.
 
 use isotropy_core::{Error, Result};
-use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -41,11 +40,6 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .map_err(|reason| damaged(path, format!("its gzip stream is damaged: {reason}")))?;
     Ok(bytes)
-}
-
-/// SHA-256 in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `name` in the folder, or `name.gz` where that is what there is.

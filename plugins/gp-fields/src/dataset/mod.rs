@@ -1,0 +1,18 @@
+//! Datasets of fields: functions and vector fields that are drawn, and winds that were measured.
+//!
+//! Training states hold values at points (`index`), with a mask where functions of one batch are seen at different
+//! numbers of points. Test states hold the points that are asked for, and what is known of the same function elsewhere
+//! (`isotropy_core::observed`).
+
+pub mod counts;
+mod functions;
+mod gaussian_fields;
+pub mod law;
+pub mod netcdf;
+pub mod points;
+pub mod sawtooth;
+pub mod synthetic;
+pub mod task;
+
+pub use functions::{Family, FunctionTask, FunctionsConfig};
+pub use gaussian_fields::{GaussianFieldsConfig, Values};

@@ -1,0 +1,123 @@
+//! `runner data fetch winds`: monthly surface winds, through Debian's packages or from a file.
+
+use isotropy_core::data_source::{Scratch, run, sha256, write_whole};
+use isotropy_core::{DATA_SOURCES, DataSource, Error, FetchRequest, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Name of the data set and of its folder.
+pub const WINDS: &str = "winds";
+/// Its file.
+pub const FILE: &str = "monthly_navy_winds.cdf";
+/// The Debian package that carries it.
+const PACKAGE: &str = "ferret-datasets";
+/// Where the package puts it.
+const IN_PACKAGE: &str = "usr/share/ferret-vis/data";
+const BYTES: u64 = 11_104_376;
+const SHA256: &str = "225a9e4fed7bb1a7b558afb662abbe2dc5e3d3db4100fa019cb994f10b115faa";
+const HELP: &str = "on Debian and Ubuntu: sudo apt-get update, then once more; elsewhere give the package or the file: \
+                    runner data fetch winds --from ferret-datasets_7.6.0-5_all.deb";
+
+#[isotropy_core::linkme::distributed_slice(DATA_SOURCES)]
+#[linkme(crate = isotropy_core::linkme)]
+static SOURCE: DataSource = DataSource {
+    name: WINDS,
+    summary: "monthly surface winds 1982-1992 on the globe (2.5 degrees), 11 MB; Debian package ferret-datasets (28 MB)",
+    licence: "FNOC analysis, distributed with Ferret by NOAA/PMEL, public domain",
+    fetch,
+    complete,
+};
+
+/// Brings the file into the request's folder: from the package manager (nothing is installed, so no rights are needed),
+/// from a downloaded package, from a folder that holds the file, or from the file. It is checked by size and SHA-256
+/// before it gets its final name.
+///
+/// # Errors
+/// A data error when the package cannot be downloaded or unpacked, or when the file is not the one expected.
+pub fn fetch(request: &FetchRequest) -> Result<()> {
+    let scratch = Scratch::new(&request.folder)?;
+    let source = match &request.from {
+        None => unpack(&download(scratch.path())?, scratch.path())?,
+        Some(from) if from.is_dir() => from.join(FILE),
+        Some(from) if from.extension().is_some_and(|extension| extension == "deb") => {
+            unpack(from, scratch.path())?
+        }
+        Some(from) => from.clone(),
+    };
+    let bytes = std::fs::read(&source).map_err(|error| Error::io(&source, error))?;
+    let digest = sha256(&bytes);
+    if bytes.len() as u64 != BYTES || digest != SHA256 {
+        return Err(Error::data(
+            format!(
+                "{}: {} bytes with SHA-256 {digest}, not {BYTES} with {SHA256}",
+                source.display(),
+                bytes.len()
+            ),
+            format!("it is not the {FILE} of {PACKAGE} 7.6.0"),
+        ));
+    }
+    write_whole(&request.folder.join(FILE), &bytes)
+}
+
+/// Whether the folder holds the file, by name and size.
+pub fn complete(folder: &Path) -> bool {
+    std::fs::metadata(folder.join(FILE)).is_ok_and(|found| found.len() == BYTES)
+}
+
+/// Downloads the package into the folder.
+fn download(folder: &Path) -> Result<PathBuf> {
+    run(Command::new("apt-get").args(["download", "-q", PACKAGE]).current_dir(folder), HELP)?;
+    let entries = std::fs::read_dir(folder).map_err(|source| Error::io(folder, source))?;
+    entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .ok_or_else(|| Error::data(format!("apt-get download {PACKAGE} left no package"), HELP))
+}
+
+/// Unpacks a package into the folder; the path of the file.
+fn unpack(package: &Path, folder: &Path) -> Result<PathBuf> {
+    run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder), HELP)?;
+    Ok(folder.join(IN_PACKAGE).join(FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_file_is_refused_and_leaves_nothing() {
+        let folder = std::env::temp_dir().join("isotropy-winds-source");
+        std::fs::create_dir_all(&folder).unwrap();
+        let scratch = Scratch::new(&folder).unwrap();
+        let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
+        std::fs::create_dir_all(&from).unwrap();
+        std::fs::create_dir_all(&to).unwrap();
+        let fetch = |from: &Path| {
+            fetch(&FetchRequest { folder: to.clone(), from: Some(from.to_path_buf()) }).unwrap_err()
+        };
+        let error = fetch(&from);
+        assert!(error.to_string().contains(FILE), "{error}");
+        std::fs::write(from.join(FILE), vec![0; BYTES as usize]).unwrap();
+        let error = fetch(&from);
+        assert!(error.to_string().contains("SHA-256") && error.exit_code() == 3, "{error}");
+        std::fs::write(from.join("x.deb"), "no package").unwrap();
+        let error = fetch(&from.join("x.deb"));
+        assert!(error.to_string().contains("dpkg-deb"), "{error}");
+        assert!(!complete(&to) && std::fs::read_dir(&to).unwrap().count() == 0);
+    }
+
+    #[test]
+    #[ignore = "needs Debian's package lists and the network"]
+    fn the_package_manager_brings_the_file_and_a_second_fetch_takes_it_from_a_folder() {
+        let folder = std::env::temp_dir().join("isotropy-winds-fetch");
+        std::fs::create_dir_all(&folder).unwrap();
+        let scratch = Scratch::new(&folder).unwrap();
+        let (first, second) = (scratch.path().join("first"), scratch.path().join("second"));
+        for (to, from) in [(&first, None), (&second, Some(first.clone()))] {
+            std::fs::create_dir_all(to).unwrap();
+            super::fetch(&FetchRequest { folder: to.clone(), from }).unwrap();
+            assert!(complete(to));
+            assert_eq!(std::fs::read_dir(to).unwrap().count(), 1);
+        }
+    }
+}
