@@ -10,12 +10,14 @@
 
 mod clock;
 pub mod conformance;
+pub mod coupled;
 pub mod covariance;
 pub mod data_source;
 pub mod dataset;
 mod error;
 pub mod evaluation;
 pub mod figure;
+pub mod frechet;
 pub mod group;
 pub mod integrate;
 pub mod likelihood;
@@ -36,6 +38,7 @@ pub mod streams;
 mod xi;
 
 pub use clock::Clock;
+pub use coupled::CoupledNoise;
 pub use covariance::{CovarianceKernel, Gram, Hyperparameter, Invariance};
 pub use data_source::{DATA_SOURCES, DataSource, FetchRequest};
 pub use dataset::{Dataset, LoadContext, Split};
@@ -43,10 +46,10 @@ pub use error::{Error, Result};
 pub use evaluation::{Better, Evaluation, Measured, Metric, Plot, Services};
 pub use group::{FiniteGroup, Group, LieGroup};
 pub use model::{ModelContext, Regression, ScoreModel};
-pub use objective::{Columns, Loss, LossContext, Objective};
+pub use objective::{Averages, Columns, Loss, LossContext, Objective};
 pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
 pub use process::{
-    KernelOfTime, NoiseOperator, NoisingProcess, Step, TerminalMismatch, Terms, TimeDomain,
+    KernelOfState, KernelOfTime, NoiseOperator, NoisingProcess, Step, TerminalMismatch, Terms, TimeDomain,
     probe_symmetry,
 };
 pub use registry::{

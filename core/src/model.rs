@@ -34,7 +34,9 @@ impl ModelContext<'_> {
 }
 
 /// A model. Oracles, whose score is known, are models too.
-pub trait ScoreModel: Send {
+///
+/// A model need not be fit for other threads: wrappers borrow the model inside.
+pub trait ScoreModel {
     /// What it predicts.
     fn predicts(&self) -> PredictionKind;
 
@@ -53,6 +55,16 @@ pub trait ScoreModel: Send {
     /// The network inside a wrapper such as preconditioning; the model itself where there is none.
     fn raw(&self) -> Option<&dyn ScoreModel> {
         None
+    }
+
+    /// The factor with which the output of the network inside enters the prediction at these times, where
+    /// a wrapper has one: `c_out` of a preconditioner, in a shape that broadcasts against the
+    /// coefficients. `None` for 1.
+    ///
+    /// # Errors
+    /// As for [`ScoreModel::predict`].
+    fn raw_scale(&self, _state: &State, _t: &Tensor) -> Result<Option<crate::Xi>> {
+        Ok(None)
     }
 
     /// The same model as a plain function of columns, where it is one: training is then several times

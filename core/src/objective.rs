@@ -24,12 +24,65 @@ pub struct Loss {
 }
 
 /// A regression problem of several batches, one after the other: the loss of a batch of `B` rows is
-/// `sum (f(inputs) - targets)^2 / B`.
+/// `sum (P f(inputs) - targets)^2 / B`.
 pub struct Columns {
     /// Input columns, `[batches * B, n]`.
     pub inputs: Tensor,
     /// Target columns, `[batches * B, m]`.
     pub targets: Tensor,
+    /// The projection `P` of each row on the outputs that count, `[batches * B, m, m]`; `None` where
+    /// all do.
+    pub horizontal: Option<Tensor>,
+}
+
+impl Columns {
+    /// Cuts the rows into batches of `size`.
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    pub fn batches(self, size: i64) -> Result<Vec<Self>> {
+        let inputs = self.inputs.f_split(size, 0)?.into_iter();
+        let targets = self.targets.f_split(size, 0)?;
+        let mut horizontal =
+            self.horizontal.map(|p| p.f_split(size, 0)).transpose()?.map(Vec::into_iter);
+        let pairs = inputs.zip(targets).map(|(inputs, targets)| {
+            let horizontal = horizontal.as_mut().and_then(Iterator::next);
+            Self { inputs, targets, horizontal }
+        });
+        Ok(pairs.collect())
+    }
+
+    /// The loss of a batch at outputs `[B, m]`, and its derivative by them,
+    /// `2 P^T (P f(inputs) - targets) / B`.
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    pub fn loss(&self, outputs: &Tensor) -> Result<(Tensor, Tensor)> {
+        let apply = |p: &Tensor, x: &Tensor| p.f_bmm(&x.f_unsqueeze(2)?)?.f_squeeze_dim(2);
+        let rows = self.targets.size()[0] as f64;
+        let mut residual = match &self.horizontal {
+            Some(p) => apply(p, outputs)?.f_sub(&self.targets)?,
+            None => outputs.f_sub(&self.targets)?,
+        };
+        let flat = residual.f_view([-1])?;
+        let loss = flat.f_dot(&flat)?.f_div_scalar_(rows)?;
+        let slope = residual.f_mul_scalar_(2.0 / rows)?;
+        let slope = match &self.horizontal {
+            Some(p) => apply(&p.f_transpose(1, 2)?, &slope)?,
+            None => slope,
+        };
+        Ok((loss, slope))
+    }
+}
+
+/// Moving averages of the weights that are being trained, for targets that change slowly.
+pub trait Averages {
+    /// Runs `f` with the average of this rate in the model, without gradients; then the weights are what
+    /// they were.
+    ///
+    /// # Errors
+    /// When no average of that rate is kept, and what `f` returns.
+    fn with(&self, rate: f64, f: &mut dyn FnMut() -> Result<()>) -> Result<()>;
 }
 
 /// A loss: times, weights, regularisers.
@@ -45,6 +98,25 @@ pub trait Objective: Send + std::fmt::Debug {
     /// # Errors
     /// When the model or the process fails.
     fn loss(&self, model: &dyn ScoreModel, batch: &State, context: &LossContext) -> Result<Loss>;
+
+    /// Rates of the averages that [`Objective::loss_with`] asks for: `train.ema` must name them.
+    fn averages(&self) -> Vec<f64> {
+        Vec::new()
+    }
+
+    /// [`Objective::loss`] for an objective that compares the model with averages of itself.
+    ///
+    /// # Errors
+    /// As for [`Objective::loss`].
+    fn loss_with(
+        &self,
+        model: &dyn ScoreModel,
+        batch: &State,
+        context: &LossContext,
+        _averages: &dyn Averages,
+    ) -> Result<Loss> {
+        self.loss(model, batch, context)
+    }
 
     /// The same loss as [`Objective::loss`] as a regression of columns, for `batches` batches at once
     /// (the rows of `states`, one batch after the other), where it is one. `context.step` numbers

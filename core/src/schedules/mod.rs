@@ -61,7 +61,7 @@ fn table_from_beta(beta: Vec<f64>) -> Table {
 
 /// Tables of a preserving schedule from `alpha_bar` at `u = k / (T + 1)`, `k = 0 ..= T + 1`: ratios
 /// of neighbours, clipped so that no step removes everything (`alpha >= 0.001`).
-fn table_from_alpha_bar(steps: usize, alpha_bar: impl Fn(f64) -> f64) -> Table {
+pub fn table_from_alpha_bar(steps: usize, alpha_bar: impl Fn(f64) -> f64) -> Table {
     let a = |k: usize| alpha_bar(k as f64 / (steps + 1) as f64);
     let beta = (0..=steps).map(|k| (1.0 - (a(k + 1) / a(k)).max(1e-3)).clamp(0.0, 0.999));
     table_from_beta(beta.collect())

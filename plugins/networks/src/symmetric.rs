@@ -323,8 +323,7 @@ impl Conv {
     }
 
     fn kernel_in(&self, kind: Kind) -> (Tensor, Tensor) {
-        // A view asks for gradients where they are recorded at all.
-        let keep = self.held.get() && !self.bias.unsqueeze(0).requires_grad();
+        let keep = self.held.get() && !records_gradients(&self.bias);
         let mut kept = self.kept.borrow_mut();
         match kept.as_ref().filter(|(kernel, _)| keep && kernel.kind() == kind) {
             Some((kernel, bias)) => (kernel.shallow_clone(), bias.shallow_clone()),
@@ -337,6 +336,11 @@ impl Conv {
             }
         }
     }
+}
+
+/// Whether operations on this variable are recorded for gradients at the moment.
+fn records_gradients(variable: &Tensor) -> bool {
+    variable.requires_grad() && variable.narrow(0, 0, 1).neg().requires_grad()
 }
 
 /// The cheapest way to apply a tying matrix.

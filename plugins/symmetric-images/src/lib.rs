@@ -1,6 +1,12 @@
 //! Structure-preserving diffusion of images (Lu et al. 2024): networks that are equivariant by weight tying, by lifting or
 //! by averaging, noise that turns with the image, and the metrics that tell.
 
+pub mod clamped;
+pub mod estimate;
+pub mod objective;
+pub mod sampler;
+pub mod schedule;
+
 isotropy_core::plugin!(
     "Structure-preserving diffusion of images: equivariant U-Nets, datasets, metrics"
 );

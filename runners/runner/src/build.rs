@@ -1,7 +1,7 @@
 //! From the configuration to running objects, without data: everything that an experiment names is
 //! built and checked against everything else.
 
-use crate::experiment::{Experiment, Start};
+use crate::experiment::{Experiment, NoiseOf, Start};
 use crate::guard::guard;
 use isotropy_core::{
     Drive, Error, Metric, ModelContext, NoisingProcess, Objective, Plot, Representation, Result,
@@ -83,7 +83,8 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
     let metrics = build_all(&experiment.evaluate.metrics, "/evaluate/metrics", |c| c.build())?;
     let plots = build_all(&experiment.evaluate.plots, "/evaluate/plots", |c| c.build())?;
     check_plot_names(&plots)?;
-    check_weights(experiment)?;
+    check_noise(experiment, symmetry.as_deref())?;
+    check_weights(experiment, objective.as_deref())?;
     Ok(Built { spec, process, symmetry, store, model, objective, sampler, metrics, plots })
 }
 
@@ -198,11 +199,34 @@ fn check_plot_names(plots: &[Box<dyn Plot>]) -> Result<()> {
     Ok(())
 }
 
-fn check_weights(experiment: &Experiment) -> Result<()> {
+/// Noise is coupled through the elements of a finite symmetry.
+fn check_noise(experiment: &Experiment, symmetry: Option<&dyn Representation>) -> Result<()> {
+    if experiment.sampling.noise == NoiseOf::Fresh {
+        return Ok(());
+    }
+    let why = match symmetry {
+        None => "noise is coupled to a `symmetry`, and the experiment names none".to_string(),
+        Some(symmetry) if symmetry.group().finite().is_some() => return Ok(()),
+        Some(symmetry) => format!(
+            "noise is coupled to a finite group; {} has infinitely many elements",
+            symmetry.group().name()
+        ),
+    };
+    Err(Error::config("/sampling/noise", why)
+        .with_help("name a finite symmetry such as \"image-permutation\", or set \"noise\": \"fresh\""))
+}
+
+fn check_weights(experiment: &Experiment, objective: Option<&dyn Objective>) -> Result<()> {
     let rates = &experiment.train.ema;
     if let Some(k) = (1..rates.len()).find(|&k| rates[..k].contains(&rates[k])) {
         let message = format!("the rate {} is named twice", rates[k]);
         return Err(Error::config(format!("/train/ema/{k}"), message));
+    }
+    let wanted = objective.map(Objective::averages).unwrap_or_default();
+    if let Some(rate) = wanted.iter().find(|rate| !rates.contains(rate)) {
+        let message = format!("the objective compares with the average of rate {rate}");
+        return Err(Error::config("/train/ema", message)
+            .with_help(format!("add {rate} to `train.ema`, which names {rates:?}")));
     }
     if let Some(rate) = experiment.sampling.ema
         && !experiment.train.ema.contains(&rate)

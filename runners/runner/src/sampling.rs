@@ -1,11 +1,13 @@
 //! Draws samples: batches of starting points, each taken to data by the sampler.
 
 use crate::build::Built;
-use crate::experiment::{Sampling, Start};
+use crate::experiment::{NoiseOf, Sampling, Start};
 use crate::guard::guard;
 use crate::progress::Progress;
 use crate::signals::StopFlag;
-use isotropy_core::{Dataset, Error, FreshNoise, Result, Split, State, Streams};
+use isotropy_core::{
+    CoupledNoise, Dataset, Error, FreshNoise, Noise, Result, ScoreModel, Split, State, Streams, coupled,
+};
 use tch::{Kind, Tensor};
 
 /// Samples with where they came from.
@@ -44,7 +46,10 @@ pub fn sample(
         let message = format!("{} inputs were asked for; the test split has {len}", options.count);
         return Err(Error::config("/sampling/count", message));
     }
+    // The symmetry that noise is coupled to.
+    let symmetry = built.symmetry.as_deref().filter(|_| options.noise == NoiseOf::Coupled);
     let _no_grad = tch::no_grad_guard();
+    let _held = Held::new(built.model.as_ref());
     let (mut states, mut starts, mut trajectory) = (Vec::new(), Vec::new(), Vec::new());
     let mut evaluations = 0;
     let batches = (options.count as u64).div_ceil(options.batch as u64).max(1);
@@ -56,10 +61,18 @@ pub fn sample(
             Start::Input => process.fields().lift(points.narrow(0, size))?,
             Start::Prior => {
                 let template = at_least(dataset, points, size, streams)?;
-                guard("process", || process.prior(&template, &mut streams.stream("prior", k)))?
+                let mut stream = streams.stream("prior", k);
+                guard("process", || match symmetry {
+                    Some(symmetry) => coupled::prior(process, symmetry, &template, &mut stream),
+                    None => process.prior(&template, &mut stream),
+                })?
             }
         };
-        let mut noise = FreshNoise::new(streams, &format!("sampler/{k}"));
+        let fresh = FreshNoise::new(streams, &format!("sampler/{k}"));
+        let mut noise: Box<dyn Noise + '_> = match symmetry {
+            Some(symmetry) => Box::new(CoupledNoise::new(fresh, symmetry, &start)?),
+            None => Box::new(fresh),
+        };
         let done = (k as i64 * options.batch) as u64;
         let mut kept = 0;
         let mut observer = |index: usize, steps: usize, state: &State| {
@@ -75,7 +88,7 @@ pub fn sample(
             stop.check()
         };
         let sampled = guard("sampler", || {
-            sampler.run(process, built.model.as_ref(), start.clone(), &mut noise, &mut observer)
+            sampler.run(process, built.model.as_ref(), start.clone(), noise.as_mut(), &mut observer)
         })?;
         evaluations = sampled.evaluations;
         states.push(sampled.state);
@@ -88,6 +101,22 @@ pub fn sample(
         trajectory,
         evaluations,
     })
+}
+
+/// The promise that a model's weights stay as they are; it ends with this value.
+struct Held<'a>(&'a dyn ScoreModel);
+
+impl<'a> Held<'a> {
+    fn new(model: &'a dyn ScoreModel) -> Self {
+        model.hold(true);
+        Self(model)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.hold(false);
+    }
 }
 
 /// A template of `size` points: the test split from the start as often as it takes.

@@ -1,6 +1,7 @@
 //! Networks, metrics, optimizers and rotated digits.
 
 use super::case::{Case, tensor};
+use isotropy_core::frechet::frechet_of_moments;
 use isotropy_core::{
     Field, Moves, Prediction, PredictionKind, ProcessConfig, RepresentationConfig, Scale, State,
     Step, Xi,
@@ -8,7 +9,6 @@ use isotropy_core::{
 use isotropy_lie::metric::{median_distance, mmd, mmd_multi_scale, wasserstein};
 use isotropy_networks::layers::Activation;
 use isotropy_networks::mlp::Mlp;
-use isotropy_rotated_digits::metric::frechet_of_moments;
 use runner::train::optimizer::OptimizerConfig;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, nn::VarStore};

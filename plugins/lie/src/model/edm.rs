@@ -169,6 +169,24 @@ impl ScoreModel for Edm {
         Some(self.inner.as_ref())
     }
 
+    fn hold(&self, held: bool) {
+        self.inner.hold(held);
+    }
+
+    fn raw_scale(&self, state: &State, t: &Tensor) -> Result<Option<Xi>> {
+        let tau = self.coordinates().unwrapped(state);
+        let (kind, device) = tau.options();
+        let factors = tau.0.iter().enumerate().map(|(k, factor)| {
+            let mut shape = vec![1; factor.dim()];
+            shape[0] = -1;
+            let kernel = (self.kernel)(&t.to_kind(kind).view(shape.as_slice()));
+            let sigma = std_of(&kernel, k, factor) / tensor(&kernel.mean[k], factor);
+            let data = Tensor::from_slice(&self.data[k]).to_kind(kind).to_device(device);
+            EdmScales::new(&sigma, &data).out
+        });
+        Ok(Some(Xi(factors.collect())))
+    }
+
     fn features(&self, state: &State) -> Result<Option<Tensor>> {
         self.inner.features(state)
     }

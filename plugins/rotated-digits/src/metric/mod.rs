@@ -7,7 +7,7 @@ mod judged;
 
 pub use accuracy::DigitAccuracyConfig;
 pub use angle::AngleErrorConfig;
-pub use frechet::{FrechetPerDigitConfig, frechet_distance, frechet_of_moments};
+pub use frechet::FrechetPerDigitConfig;
 
 /// Mean and population standard deviation over digits.
 fn mean_and_std(values: &[f64]) -> (f64, f64) {

@@ -77,6 +77,22 @@ fn sampling_weights<'a>(ema: &'a Ema, experiment: &Experiment) -> Result<Option<
     Ok(Some(weights))
 }
 
+/// The averages of a run, as objectives see them.
+struct TrainedAverages<'a> {
+    ema: &'a Ema,
+    parameters: &'a FlatParameters,
+}
+
+impl isotropy_core::Averages for TrainedAverages<'_> {
+    fn with(&self, rate: f64, f: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let weights = self.ema.weights(rate).ok_or_else(|| {
+            Error::config("/train/ema", format!("no average of rate {rate} is trained"))
+        })?;
+        let _no_grad = tch::no_grad_guard();
+        self.parameters.with_weights(weights, f)
+    }
+}
+
 /// Everything that changes while training.
 struct Loop<'a> {
     experiment: &'a Experiment,
@@ -384,7 +400,10 @@ impl<'a> Loop<'a> {
         let process = built.process.as_deref();
         let streams = if train { streams.clone() } else { streams.named("validation") };
         let context = LossContext { process, streams: &streams, step: index, train };
-        guard("objective", || objective.loss(built.model.as_ref(), &batch, &context))
+        let averages = TrainedAverages { ema: &self.ema, parameters: &self.parameters };
+        guard("objective", || {
+            objective.loss_with(built.model.as_ref(), &batch, &context, &averages)
+        })
     }
 
     /// The loss on the validation split, with the weights that samples are drawn with.

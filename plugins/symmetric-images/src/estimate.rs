@@ -1,0 +1,50 @@
+//! Estimates of the clean image from predictions at the times of a batch, on the device.
+
+use isotropy_core::{
+    Error, Field, FlowCoordinates, NoisingProcess, Prediction, PredictionKind, Result, State,
+};
+use tch::Tensor;
+
+/// The clean state that a prediction stands for at times `t` (`[B]`), for processes whose kernel is
+/// Gaussian in flow coordinates (for translations in the value itself).
+///
+/// # Errors
+/// `Unsupported` where there is no such kernel, or the prediction has no clean estimate.
+pub fn clean(
+    process: &dyn NoisingProcess,
+    state: &State,
+    t: &Tensor,
+    prediction: &Prediction,
+) -> Result<State> {
+    let coordinates = coordinates(process)?;
+    let clean = if prediction.kind == PredictionKind::Clean {
+        prediction.heads[0].clone()
+    } else {
+        let kernel = process.kernel_of_time().ok_or_else(|| {
+            Error::Unsupported(format!("{} has no Gaussian kernel", process.name()))
+        })?;
+        let tau = coordinates.unwrapped(state);
+        let mut shape = vec![1; tau.0[0].dim()];
+        shape[0] = -1;
+        let kernel = kernel(&t.to_kind(tau.options().0).view(shape.as_slice()));
+        let end = process.known_end(state)?;
+        kernel.clean(prediction, &kernel.centred(&tau, end.as_ref()))?
+    };
+    Ok(coordinates.point(state, &clean))
+}
+
+/// The flow coordinates of the process's drive.
+///
+/// # Errors
+/// `Unsupported` where it has none.
+pub fn coordinates(process: &dyn NoisingProcess) -> Result<&dyn FlowCoordinates> {
+    process.fields().coordinates().ok_or_else(|| {
+        let message = format!("{} has no flow coordinates to estimate in", process.name());
+        Error::Unsupported(message)
+    })
+}
+
+/// The state with an earlier estimate of the clean value beside it, for networks that look at it.
+pub fn beside(state: &State, name: &str, estimate: Tensor) -> State {
+    state.clone().with_context(name, Field::new(estimate, state.value.moves))
+}

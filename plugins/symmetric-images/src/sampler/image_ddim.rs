@@ -1,0 +1,147 @@
+//! DDIM as the image experiments take it (spdm.md 1.4).
+
+use crate::estimate::coordinates;
+use isotropy_core::{
+    Error, Kernel, Noise, NoisingProcess, Observer, PredictionKind, Purpose, Result, Sampled,
+    Sampler, SamplerConfig, Scale, ScoreModel, State, Step, Xi,
+    sampler::times,
+    schemars::{self, JsonSchema},
+};
+use serde::{Deserialize, Serialize};
+
+/// DDIM without noise as image experiments take it: from the prior down to time 0 itself, one evaluation a
+/// step, the estimate of the clean image cut off at the range of the data if wanted.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageDdimConfig {
+    /// Number of steps, one evaluation each.
+    #[serde(default = "forty")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub steps: usize,
+    /// Where the steps lead.
+    #[serde(default)]
+    pub times: PairsOfTimes,
+    /// Range at which the estimate of the clean image is cut off, `[low, high]`; null for none.
+    #[serde(default)]
+    pub clamp: Option<[f64; 2]>,
+}
+
+/// Where the steps from `t_k = 1 - k / steps` (in units of the last time) lead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairsOfTimes {
+    /// To the next time, `t_(k+1)`.
+    #[default]
+    Successive,
+    /// One further, to `t_(k+2)`, as in the released code: the next step then takes the image for noisier
+    /// than it is, which shrinks its noise once more each time, and the last two steps both end at 0. The
+    /// samples vary less than the data, whatever the number of steps.
+    PublishedOverlapping,
+}
+
+fn forty() -> usize {
+    40
+}
+
+#[typetag::serde(name = "image-ddim")]
+impl SamplerConfig for ImageDdimConfig {
+    fn build(&self) -> Result<Box<dyn Sampler>> {
+        if self.steps == 0 {
+            return Err(Error::config("/steps", "the number of steps must be at least 1"));
+        }
+        if let Some([low, high]) = self.clamp
+            && !(low < high)
+        {
+            return Err(Error::config("/clamp", format!("the range [{low}, {high}] is empty")));
+        }
+        Ok(Box::new(self.clone()))
+    }
+}
+
+isotropy_core::register!(
+    "sampler",
+    "image-ddim",
+    ImageDdimConfig,
+    "DDIM down to time 0 with clamped estimates, as image experiments take it",
+    r#"{"type": "image-ddim", "steps": 200}"#
+);
+
+/// The steps from `end` down to 0.
+pub fn pairs(end: f64, steps: usize, times: PairsOfTimes) -> Vec<Step> {
+    let at = |k: usize| end * (1.0 - k as f64 / steps as f64).max(0.0);
+    let far = if times == PairsOfTimes::Successive { 1 } else { 2 };
+    (0..steps).map(|k| Step { from: at(k), to: at(k + far) }).collect()
+}
+
+impl Sampler for ImageDdimConfig {
+    fn name(&self) -> String {
+        match self.times {
+            PairsOfTimes::Successive => "DDIM".into(),
+            PairsOfTimes::PublishedOverlapping => "DDIM with overlapping steps".into(),
+        }
+    }
+
+    fn purpose(&self) -> Purpose {
+        Purpose::ProbabilityFlow
+    }
+
+    fn run(
+        &self,
+        process: &dyn NoisingProcess,
+        model: &dyn ScoreModel,
+        start: State,
+        _noise: &mut dyn Noise,
+        observer: &mut Observer,
+    ) -> Result<Sampled> {
+        let kind = model.predicts();
+        process.accepts_prediction(kind)?;
+        if !kind.can_drive(self.purpose()) || kind == PredictionKind::Field {
+            let message = format!("a prediction of kind {kind:?} cannot drive {}", self.name());
+            return Err(Error::Unsupported(message));
+        }
+        let time = process.time();
+        if time.discrete {
+            let message = format!("{} needs continuous time (`steps: null`)", self.name());
+            return Err(Error::Unsupported(message));
+        }
+        let coordinates = coordinates(process)?;
+        let kernel = |t: f64| {
+            let kernel = process.kernel(t).filter(|kernel| kernel.shift.is_none());
+            kernel.ok_or_else(|| {
+                let message = format!("DDIM needs a Gaussian kernel; {} has none", process.name());
+                Error::Unsupported(message)
+            })
+        };
+        kernel(time.prior)?;
+        let mut state = start;
+        for (index, step) in pairs(time.prior, self.steps, self.times).into_iter().enumerate() {
+            let _no_grad = tch::no_grad_guard();
+            let prediction = model.predict(&state, &times(&state, step), false)?;
+            let tau = coordinates.unwrapped(&state);
+            let (here, there) = (kernel(step.from)?, kernel(step.to)?);
+            let mut clean = here.clean(&prediction, &tau)?;
+            if let Some([low, high]) = self.clamp {
+                clean = clean.map(|a| a.clamp(low, high));
+            }
+            let moved = moved(&tau, &clean, &here, &there)?;
+            state = coordinates.point(&state, &moved);
+            observer(index, self.steps, &state)?;
+        }
+        Ok(Sampled { state, evaluations: self.steps })
+    }
+}
+
+/// `mean_s tau_0 + std_s e` with the clean coordinates `tau_0` and the (coloured) noise
+/// `e = (tau - mean_t tau_0) / std_t` that go with it.
+fn moved(tau: &Xi, clean: &Xi, here: &Kernel, there: &Kernel) -> Result<Xi> {
+    let factors = tau.0.iter().zip(&clean.0).enumerate().map(|(k, (tau, clean))| {
+        let of = |kernel: &Kernel| match (&kernel.mean[k], &kernel.std[k]) {
+            (Scale::Same(mean), Scale::Same(std)) => Ok((*mean, *std)),
+            _ => Err(Error::Other("the kernel at one time has one scale".into())),
+        };
+        let ((mean_t, std_t), (mean_s, std_s)) = (of(here)?, of(there)?);
+        let noise = (tau - clean * mean_t) / std_t;
+        Ok(clean * mean_s + noise * std_s)
+    });
+    Ok(Xi(factors.collect::<Result<_>>()?))
+}

@@ -1,0 +1,12 @@
+//! Symmetric images: kernels, networks, samplers, objectives, data and metrics.
+
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod kernels;
+mod objective;
+mod unet;
+
+use isotropy_groups as _;
+use isotropy_lie as _;
+use isotropy_symmetric_images as _;

@@ -1,0 +1,274 @@
+//! Images under flips and quarter turns: kernels, convolutions, actions, the regulariser, DDIM.
+
+use super::case::{Case, tensor};
+use isotropy_core::{
+    Element, Field, FreshNoise, Moves, NoisingProcess, Prediction, PredictionKind, ProcessConfig,
+    Representation, RepresentationConfig, Result, SamplerConfig, ScheduleConfig, ScoreModel, State,
+    Streams, Xi, sampler::unobserved,
+};
+use isotropy_groups::representation::{ImagePermutation, PixelGroup};
+use isotropy_lie::model::EdmScales;
+use isotropy_networks::embedding::{Layout, sinusoidal};
+use isotropy_networks::symmetric::{
+    Channels, Conv, ConvShape, InitialScale, Symmetry, SymmetryBy,
+};
+use isotropy_networks::symmetric_kernel::Tying;
+use isotropy_symmetric_images::objective::{mean_square, turned_back};
+use isotropy_symmetric_images::sampler::{PairsOfTimes, pairs};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor, nn::VarStore};
+
+/// Runs a case; `None` for a kind that is not covered, or a case of another family.
+pub fn cover(case: &Case) -> Option<()> {
+    let name = case.0["name"].as_str().unwrap_or_default();
+    match case.kind() {
+        "kernel_tying" => kernel_tying(case),
+        "conv" => conv(case),
+        "embedding" if name == "timestep_embedding" => embedding(case),
+        "group_action" if name == "actions_4x4" => group_action(case),
+        "regulariser" => regulariser(case),
+        "ddim_gamma" => ddim_gamma(case),
+        "ddim_time_pairs" => ddim_time_pairs(case),
+        "ddim_sample" => ddim_sample(case),
+        "edm_scalings" => edm_scalings(case),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn input(case: &Case, key: &str) -> Tensor {
+    tensor(&case.0["inputs"][key])
+}
+
+/// Compares one of the expected tensors under the case's tolerance.
+#[track_caller]
+fn expect(case: &Case, key: &str, found: &Tensor) {
+    let mut inner = case.0["expected"].clone();
+    inner["tolerance"] = case.0["tolerance"].clone();
+    let inner = Case(&inner);
+    assert_eq!(inner.tensor(key).size(), found.size(), "{key}");
+    inner.assert_close(key, found);
+}
+
+fn group(name: &str) -> PixelGroup {
+    match name {
+        "H" => PixelGroup::HorizontalFlip,
+        "V" => PixelGroup::VerticalFlip,
+        "C4" => PixelGroup::QuarterTurns,
+        "D4" => PixelGroup::Square,
+        other => panic!("no group is called {other}"),
+    }
+}
+
+/// The kernel that a tying makes of weights `[O, I, h, w]`.
+fn tied(tying: Tying, group: PixelGroup, weight: &Tensor) -> Tensor {
+    let size = weight.size();
+    let matrix = tying.matrix(group, size[2], size[3]);
+    weight.reshape([-1, size[2] * size[3]]).matmul(&matrix.tr()).reshape(&size)
+}
+
+/// A convolution with these weights and this bias.
+fn with_weights(by: SymmetryBy, group: PixelGroup, weight: &Tensor, bias: f64) -> (VarStore, Conv) {
+    let mut store = VarStore::new(Device::Cpu);
+    let symmetry = Symmetry::new(by, Some(group), InitialScale::Matched).unwrap();
+    let size = weight.size();
+    let shape = ConvShape {
+        from: Channels::scalar(size[1]),
+        to: Channels::scalar(size[0]),
+        side: size[2],
+        zero: false,
+    };
+    let conv = Conv::new(&store.root(), &symmetry, shape);
+    store.double();
+    tch::no_grad(|| {
+        let mut variables = store.variables();
+        variables.get_mut("weight").unwrap().copy_(weight);
+        let _ = variables.get_mut("bias").unwrap().fill_(bias);
+    });
+    (store, conv)
+}
+
+fn kernel_tying(case: &Case) {
+    let weight = input(case, "W");
+    let parameters = &case.0["params"];
+    let scheme = parameters["scheme"].as_str().unwrap();
+    let Some(name) = parameters["group"].as_str() else {
+        // One kernel of 1x1 under every group.
+        for name in ["C4", "D4", "H", "V"] {
+            expect(case, name, &tied(Tying::Orbits, group(name), &weight));
+            let (_store, conv) = with_weights(SymmetryBy::TiedS, group(name), &weight, 0.0);
+            expect(case, name, &tch::no_grad(|| conv.kernel()));
+        }
+        return;
+    };
+    if scheme == "S" {
+        expect(case, "kernel", &tied(Tying::Orbits, group(name), &weight));
+        if weight.size()[2] % 2 == 1 {
+            let (_store, conv) = with_weights(SymmetryBy::TiedS, group(name), &weight, 0.0);
+            expect(case, "kernel", &tch::no_grad(|| conv.kernel()));
+        }
+        return;
+    }
+    let bias = parameters["bias"].as_f64().unwrap();
+    let published = case.0["expected"].get("effective_kernel_unbugged").is_some();
+    let by = if published { SymmetryBy::PublishedTiedK } else { SymmetryBy::TiedK };
+    let (_store, conv) = with_weights(by, group(name), &weight, bias);
+    tch::no_grad(|| {
+        expect(case, "effective_kernel", &conv.kernel());
+        expect(case, "output", &conv.forward(&input(case, "image")));
+        if published {
+            let (_store, conv) = with_weights(SymmetryBy::TiedK, group(name), &weight, bias);
+            expect(case, "effective_kernel_unbugged", &conv.kernel());
+        }
+    });
+}
+
+fn conv(case: &Case) {
+    let (kernel, image) = (input(case, "kernel"), input(case, "image"));
+    let (_store, conv) = with_weights(SymmetryBy::None, PixelGroup::Square, &kernel, 0.0);
+    tch::no_grad(|| {
+        expect(case, "out", &conv.forward(&image));
+        let action = ImagePermutation::new(PixelGroup::Square);
+        for k in 0..8 {
+            let (a, b) =
+                (conv.forward(&action.moved(k, &image)), action.moved(k, &conv.forward(&image)));
+            let error = (a - b).abs().max().double_value(&[]);
+            assert!(error < 1e-12, "element {k}: {error}");
+        }
+    });
+}
+
+fn embedding(case: &Case) {
+    let parameters = &case.0["params"];
+    let (dim, period) = (parameters["dim"].as_i64().unwrap(), parameters["max_period"].as_f64());
+    let found = sinusoidal(&input(case, "t"), dim, period.unwrap(), Layout::CosSin);
+    expect(case, "emb", &found);
+}
+
+/// The published turns are clockwise, ours counter-clockwise.
+fn clockwise(k: i64) -> i64 {
+    (4 - k) % 4
+}
+
+fn group_action(case: &Case) {
+    let x = input(case, "x");
+    let act = |group: PixelGroup, k: i64, x: &Tensor| {
+        let state = State::new(Field::new(x.shallow_clone(), Moves::Image));
+        let g = Element::from(Tensor::from_slice(&[k]));
+        ImagePermutation::new(group).act(&g, &state).unwrap().x().shallow_clone()
+    };
+    for k in 0..4 {
+        let turned = act(PixelGroup::QuarterTurns, clockwise(k), &x);
+        expect(case, &format!("rot{k}"), &turned);
+    }
+    let flipped = |name: &str| act(group(name), 1, &x);
+    expect(case, "H", &flipped("H"));
+    expect(case, "V", &flipped("V"));
+    for name in ["H", "V"] {
+        let both = act(PixelGroup::QuarterTurns, clockwise(1), &flipped(name));
+        expect(case, &format!("rot1_after_{name}"), &both);
+        // The same as one element of the square: a reflection.
+        let found = (4..8).any(|k| act(PixelGroup::Square, k, &x) == both);
+        assert!(found, "rot1 after {name} is no reflection of the square");
+    }
+    let transposed = (4..8).map(|k| act(PixelGroup::Square, k, &x));
+    let expected = tensor(&case.0["expected"]["transpose"]);
+    assert!(transposed.into_iter().any(|found| found == expected));
+}
+
+fn process() -> Box<dyn NoisingProcess> {
+    let drive: Box<dyn RepresentationConfig> =
+        serde_json::from_value(json!({"type": "translations"})).unwrap();
+    let process: Box<dyn ProcessConfig> = serde_json::from_value(
+        json!({"type": "vp", "schedule": {"type": "ddim-cosine"}, "steps": Value::Null}),
+    )
+    .unwrap();
+    process.build(drive.build().unwrap()).unwrap()
+}
+
+fn regulariser(case: &Case) {
+    let (x, map) = (input(case, "x"), input(case, "M"));
+    let symmetry = ImagePermutation::new(PixelGroup::QuarterTurns);
+    let k = clockwise(case.0["params"]["k"].as_i64().unwrap());
+    let g = Element::from(Tensor::full([x.size()[0]], k, (Kind::Int64, Device::Cpu)));
+    let state = State::new(Field::new(x.shallow_clone(), Moves::Image));
+    let target = turned_back(process().as_ref(), &symmetry, &g, &state, |moved| {
+        Ok(vec![Xi::from(moved.x() * &map * 0.9)])
+    });
+    let found = mean_square(&[Xi::from(&x * &map)], &target.unwrap(), None);
+    expect(case, "mse_inv", &found);
+}
+
+fn ddim_gamma(case: &Case) {
+    let schedule: Box<dyn ScheduleConfig> = serde_json::from_value(json!({
+        "type": "ddim-cosine", "shift": case.0["params"]["ns"], "stretch": case.0["params"]["ds"]
+    }))
+    .unwrap();
+    let schedule = schedule.build().unwrap();
+    let t = input(case, "t");
+    let (mean, std) = schedule.mean_std(&t);
+    expect(case, "gamma", &mean.square());
+    expect(case, "gamma", &(1.0_f64 - std.square()));
+    let host: Vec<f64> = Vec::<f64>::try_from(&t).unwrap();
+    let host: Vec<f64> = host.into_iter().map(|t| schedule.at(t).0.powi(2)).collect();
+    expect(case, "gamma", &Tensor::from_slice(&host));
+}
+
+fn ddim_time_pairs(case: &Case) {
+    let steps = case.0["params"]["steps"].as_u64().unwrap() as usize;
+    let steps = pairs(1.0, steps, PairsOfTimes::PublishedOverlapping);
+    let rows: Vec<f64> = steps.iter().flat_map(|step| [step.from, step.to]).collect();
+    expect(case, "pairs", &Tensor::from_slice(&rows).reshape([-1, 2]));
+}
+
+/// The clamped posterior mean for data `N(m, v)`.
+struct Posterior {
+    mean: Tensor,
+    variance: f64,
+}
+
+impl ScoreModel for Posterior {
+    fn predicts(&self) -> PredictionKind {
+        PredictionKind::Clean
+    }
+
+    fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
+        let gamma = ((t + 0.0002) / (1.0 + 0.000_25) * std::f64::consts::FRAC_PI_2).cos().square();
+        let gamma = gamma.reshape([-1, 1, 1, 1]);
+        let gain = gamma.sqrt() * self.variance / (&gamma * (self.variance - 1.0) + 1.0);
+        let clean = &self.mean + gain * (state.x() - gamma.sqrt() * &self.mean);
+        Ok(Prediction::one(PredictionKind::Clean, clean.clamp(-1.0, 1.0)))
+    }
+}
+
+fn ddim_sample(case: &Case) {
+    let parameters = &case.0["params"];
+    let model = Posterior { mean: input(case, "m"), variance: parameters["v"].as_f64().unwrap() };
+    let sampler: Box<dyn SamplerConfig> =
+        serde_json::from_value(json!({
+            "type": "image-ddim", "steps": parameters["steps"], "times": "published-overlapping"
+        }))
+            .unwrap();
+    let start = State::new(Field::new(input(case, "x_T"), Moves::Image));
+    let mut noise = FreshNoise::new(&Streams::new(0), "golden");
+    let sampler = sampler.build().unwrap();
+    let sampled =
+        sampler.run(process().as_ref(), &model, start, &mut noise, &mut unobserved).unwrap();
+    expect(case, "x_0", sampled.state.x());
+}
+
+fn edm_scalings(case: &Case) {
+    let sigma = input(case, "sigma");
+    let data = case.0["params"]["sigma_data"].as_f64().unwrap();
+    let scales = EdmScales::new(&sigma, &Tensor::from_slice(&[data]));
+    expect(case, "c_skip", &scales.skip);
+    expect(case, "c_out", &scales.out);
+    expect(case, "c_in", &scales.input);
+    // The label of the wrapper is log(sigma) / 4; the U-Net embeds a thousand times that.
+    expect(case, "c_noise", &(sigma.log() * 0.25 * 1000.0));
+    // The weight `edm` makes that of the network's own output 1.
+    let weight = (sigma.square() + data * data) / (&sigma * data).square();
+    expect(case, "weight_karras", &weight);
+    let own = weight * scales.out.square();
+    assert!((own - 1.0).abs().max().double_value(&[]) < 1e-12);
+}
