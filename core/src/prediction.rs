@@ -306,6 +306,35 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// The prediction of one head that a score stands for at (centred) coordinates `tau`: what an oracle
+    /// returns that knows the score.
+    ///
+    /// # Errors
+    /// For kinds that a score alone does not determine: field heads and logits.
+    pub fn prediction_of_score(
+        &self,
+        score: &Xi,
+        kind: PredictionKind,
+        tau: Option<&Xi>,
+    ) -> Result<Prediction> {
+        let given = Prediction::one(PredictionKind::Score, score.clone());
+        let head = match kind {
+            PredictionKind::Score => score.clone(),
+            PredictionKind::Noise => self.noise(&given, tau)?,
+            PredictionKind::PreconditionedScore => self.noise(&given, tau)?.scale(-1.0),
+            PredictionKind::CovarianceScore => self.std_times(&self.covariance_score(&given, tau)?),
+            PredictionKind::Clean => self.clean(&given, tau.ok_or_else(no_coordinates)?)?,
+            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits => {
+                return Err(Error::Unsupported(format!(
+                    "a score does not determine a prediction of kind {kind:?}"
+                )));
+            }
+        };
+        Ok(Prediction::one(kind, head))
+    }
+}
+
 impl Perturbed {
     /// What a model that predicts `kind` should return for this batch, head by head.
     ///

@@ -200,6 +200,10 @@ impl TerminalMismatch {
 /// coefficients (`[B, 1, ..]`).
 pub type KernelOfTime = Arc<dyn Fn(&Tensor) -> Kernel + Send + Sync>;
 
+/// The kernel as a function of a state and the times `[B]` of its batch, with the colour that its points
+/// give it.
+pub type KernelOfState = Arc<dyn Fn(&State, &Tensor) -> Result<Kernel> + Send + Sync>;
+
 /// A process that turns data into noise by moving points along the fields of a drive.
 pub trait NoisingProcess: Send + std::fmt::Debug {
     /// Short name for messages.
@@ -309,6 +313,19 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// outputs by it, for the times of a batch. Without a colour that depends on the state.
     fn kernel_of_time(&self) -> Option<KernelOfTime> {
         None
+    }
+
+    /// As [`NoisingProcess::kernel_of_time`], with the colour of the noise at the points of a state and
+    /// scales with as many axes as its value, for models that need both: oracles of fields. `None` where
+    /// the process has no Gaussian kernel.
+    fn kernel_of_state(&self) -> Option<KernelOfState> {
+        self.kernel(self.time().end)?;
+        let of_time = self.kernel_of_time()?;
+        Some(Arc::new(move |state: &State, t: &Tensor| {
+            let mut shape = vec![1; state.x().dim()];
+            shape[0] = -1;
+            Ok(of_time(&t.reshape(&shape)))
+        }))
     }
 
     /// The noise level of the first factor at time `t`: `std / mean` of the kernel.

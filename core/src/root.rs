@@ -1,6 +1,7 @@
 //! Roots of covariances: how white noise becomes coloured.
 
-use tch::Tensor;
+use crate::Gram;
+use tch::{Device, Kind, Tensor};
 
 /// A root `L` of a covariance `K = L L^T` that acts on the coefficients of one factor.
 ///
@@ -116,6 +117,26 @@ impl Root {
         self.on_columns(a, Matrix::solve_transposed, |std, a| a / std)
     }
 
+    /// `K = L L^T` as a covariance of coefficients `[B, n, d]` (a batch axis only where the root has one).
+    pub fn gram(&self, points: i64, outputs: i64, options: (Kind, Device)) -> Gram {
+        let square = |m: &Matrix| {
+            let root = m.root.to_kind(options.0).to_device(options.1);
+            root.matmul(&root.transpose(-2, -1))
+        };
+        match &self.0 {
+            Form::Index(root) => Gram::Scalar(square(root)),
+            Form::All(root) => Gram::Matrix { matrix: square(root), outputs },
+            Form::Diagonal(std) => {
+                let variance = std.to_kind(options.0).to_device(options.1).square();
+                if variance.numel() == 1 {
+                    return Gram::Scalar(Tensor::eye(points, options) * variance.reshape([1, 1]));
+                }
+                let all = variance.expand([points, outputs].as_slice(), false).reshape([-1]);
+                Gram::Matrix { matrix: all.diag_embed(0, -2, -1), outputs }
+            }
+        }
+    }
+
     fn on_columns(
         &self,
         a: &Tensor,
@@ -137,6 +158,23 @@ impl Root {
 mod tests {
     use super::*;
     use tch::{Device, Kind};
+
+    #[test]
+    fn the_covariance_as_a_matrix_is_that_of_the_coefficients() {
+        let options = (Kind::Double, Device::Cpu);
+        let a = Tensor::arange(12, options).view([2, 3, 2]) * 0.3 - 1.0;
+        let index = Tensor::arange(9, options).view([3, 3]) * 0.1 + Tensor::eye(3, options);
+        let all = Tensor::arange(36, options).view([6, 6]) * 0.1 + Tensor::eye(6, options);
+        let std = Tensor::from_slice(&[0.5, 2.0]);
+        let one = Tensor::from_slice(&[0.5]);
+        let roots =
+            [Root::of_index(index), Root::of_all(all), Root::diagonal(std), Root::diagonal(one)];
+        for root in roots {
+            let full = root.gram(3, 2, options).full(2);
+            let product = full.matmul(&a.reshape([2, 6, 1])).reshape([2, 3, 2]);
+            assert!((product - root.covariance(&a)).abs().max().double_value(&[]) < 1e-12);
+        }
+    }
 
     #[test]
     fn substitution_solves_what_elimination_solves() {

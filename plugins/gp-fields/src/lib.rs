@@ -11,6 +11,9 @@ pub mod linear_algebra;
 pub mod metric;
 pub mod model;
 pub mod posterior;
+pub mod sampler;
+pub mod process;
+pub mod oracle;
 pub mod source;
 
 isotropy_core::plugin!(

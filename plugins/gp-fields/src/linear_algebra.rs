@@ -190,6 +190,18 @@ impl Factor {
         Ok(Self { form, points })
     }
 
+    /// The same factor around the same tensors.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        let form = match &self.form {
+            Form::White(variance) => Form::White(variance.clone()),
+            Form::Index(lower) => Form::Index(lower.shallow_clone()),
+            Form::All(lower) => Form::All(lower.shallow_clone()),
+        };
+        let mask = self.points.mask.as_ref().map(Tensor::shallow_clone);
+        Self { form, points: Points { index: self.points.index.shallow_clone(), mask } }
+    }
+
     /// The points.
     pub fn points(&self) -> &Points {
         &self.points

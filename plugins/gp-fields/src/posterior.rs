@@ -46,6 +46,16 @@ impl GaussianProcess {
         &self.kernel
     }
 
+    /// The mean: one number for each component, one for all, or none for zero.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// Whether the mean is not zero.
+    pub fn has_mean(&self) -> bool {
+        self.mean.iter().any(|m| *m != 0.0)
+    }
+
     /// The jitter.
     pub fn jitter(&self) -> f64 {
         self.jitter
@@ -74,7 +84,7 @@ impl GaussianProcess {
 
     /// The mean in a shape that broadcasts against values `[B, N, d]`; `None` for zero.
     pub fn mean_like(&self, values: &Tensor) -> Option<Tensor> {
-        if self.mean.iter().all(|m| *m == 0.0) {
+        if !self.has_mean() {
             return None;
         }
         Some(Tensor::from_slice(&self.mean).to_kind(values.kind()).to_device(values.device()))
