@@ -3,12 +3,16 @@
 
 pub mod attention;
 pub mod averaged;
+pub mod egnn;
 pub mod embedding;
 pub mod features;
 pub mod layers;
 pub mod mlp;
+pub mod neighbours;
+pub mod radial;
 pub mod symmetric;
 pub mod symmetric_kernel;
+pub mod tensor_field;
 pub mod unet;
 pub mod unet_model;
 

@@ -102,12 +102,16 @@ pub(super) fn checked(layers: i64, width: i64, heads: i64) -> Result<AttentionSi
         return Err(Error::config("/layers", format!("expected 1 to 64 blocks, not {layers}")));
     }
     if !(4..=4096).contains(&width) {
-        return Err(Error::config("/width", format!("expected a width from 4 to 4096, not {width}")));
+        return Err(Error::config(
+            "/width",
+            format!("expected a width from 4 to 4096, not {width}"),
+        ));
     }
     if heads < 1 || (2 * width) % heads != 0 {
         let message = format!("{heads} heads do not share twice the width, {}", 2 * width);
-        return Err(Error::config("/heads", message)
-            .with_help("take a divisor of twice the width: 4 or 8"));
+        return Err(
+            Error::config("/heads", message).with_help("take a divisor of twice the width: 4 or 8")
+        );
     }
     Ok(AttentionSize { layers, width, heads })
 }

@@ -172,9 +172,8 @@ impl Head {
     fn check(&self) -> Result<()> {
         use PredictionKind::{Clean, CovarianceScore, PreconditionedScore, Score};
         if !matches!(self.predicts, CovarianceScore | PreconditionedScore | Score | Clean) {
-            return Err(Error::config("/predicts", "a field model does not predict this").with_help(
-                "take `covariance-score`, `preconditioned-score`, `score` or `clean`",
-            ));
+            return Err(Error::config("/predicts", "a field model does not predict this")
+                .with_help("take `covariance-score`, `preconditioned-score`, `score` or `clean`"));
         }
         if self.residual_trick && self.predicts == Clean {
             let message = "`f - y` estimates a score, not the clean values";
@@ -202,8 +201,9 @@ pub fn require_range(pointer: &str, number: f64, low: f64, high: f64) -> Result<
 fn dimensions(context: &ModelContext) -> Result<(i64, i64)> {
     let spec = context.spec;
     let no_field = |why: &str| {
-        Error::config("", format!("this model takes fields, and {why}"))
-            .with_help("use a dataset of fields: values [B, N, d] with the context field `index` [B, N, p]")
+        Error::config("", format!("this model takes fields, and {why}")).with_help(
+            "use a dataset of fields: values [B, N, d] with the context field `index` [B, N, p]",
+        )
     };
     let value = &spec.value;
     let [_, d] = value.shape[..] else {

@@ -2,10 +2,14 @@
 
 mod bi_dimensional;
 mod claim;
+mod egnn;
 mod field;
 mod point_attention;
+mod tensor_field;
 
 pub use bi_dimensional::BiDimensionalAttentionConfig;
-pub use claim::{Moved, claims};
+pub use claim::{Moved, claims, claims_parts};
+pub use egnn::EgnnConfig;
 pub use field::{FieldInput, FieldModel, FieldNetwork, Head, require_range};
 pub use point_attention::PointAttentionConfig;
+pub use tensor_field::TensorFieldConfig;

@@ -104,7 +104,8 @@ struct PointAttention {
 impl FieldNetwork for PointAttention {
     fn forward(&self, input: &FieldInput) -> Result<Tensor> {
         let index = if self.centred { input.centred() } else { input.index.shallow_clone() };
-        let tokens = Tensor::cat(&[index * self.index_scale.recip(), input.value.shallow_clone()], -1);
+        let tokens =
+            Tensor::cat(&[index * self.index_scale.recip(), input.value.shallow_clone()], -1);
         Ok(self.network.forward(&tokens.unsqueeze(2), &input.time, input.mask.as_ref()))
     }
 }

@@ -40,7 +40,7 @@ use tch::{Device, Kind, Tensor};
 /// Numbers that are known once and for all, as a tensor of whatever kind and device is asked for.
 /// Each kind and device is converted once.
 #[derive(Debug)]
-pub(crate) struct Constant {
+pub struct Constant {
     values: Vec<f64>,
     shape: Vec<i64>,
     made: Mutex<Vec<Tensor>>,
@@ -53,12 +53,14 @@ impl Clone for Constant {
 }
 
 impl Constant {
-    pub(crate) fn new(values: Vec<f64>, shape: &[i64]) -> Self {
+    /// Numbers row by row, and their shape.
+    pub fn new(values: Vec<f64>, shape: &[i64]) -> Self {
         debug_assert_eq!(values.len() as i64, shape.iter().product::<i64>());
         Self { values, shape: shape.to_vec(), made: Mutex::new(Vec::new()) }
     }
 
-    pub(crate) fn tensor(&self, (kind, device): (Kind, Device)) -> Tensor {
+    /// The tensor of that kind on that device.
+    pub fn tensor(&self, (kind, device): (Kind, Device)) -> Tensor {
         // A thread that panicked while it held the lock left a list that is still good.
         let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(tensor) = made.iter().find(|t| t.kind() == kind && t.device() == device) {

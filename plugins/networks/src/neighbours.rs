@@ -1,0 +1,133 @@
+//! Edges between near points of a batch of sets: the nearest of each point, or all within a radius, without loops.
+
+use isotropy_core::{Error, Result};
+use tch::{Kind, Tensor};
+
+/// Which points send messages to a point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbours {
+    /// At most so many, the nearest. Of points at equal distances any may be taken; on a regular grid that breaks the
+    /// symmetry of the choice, and `None`, all points, keeps it.
+    pub count: Option<i64>,
+    /// Only those nearer than this, in units of the index.
+    pub cutoff: Option<f64>,
+}
+
+impl Neighbours {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// `Config` with pointer `/neighbours` or `/cutoff`.
+    pub fn check(&self) -> Result<()> {
+        if self.count.is_some_and(|count| count < 1) {
+            return Err(Error::config("/neighbours", "a point needs at least one neighbour")
+                .with_help("leave `neighbours` out to take all within the cutoff"));
+        }
+        if self.cutoff.is_some_and(|cutoff| cutoff.is_nan() || cutoff <= 0.0) {
+            return Err(Error::config("/cutoff", "a cutoff is a positive length"));
+        }
+        Ok(())
+    }
+}
+
+/// Directed edges between points of the same set. Points are numbered through the batch: point `n` of set `b` is row
+/// `b N + n` of features `[B N, ..]`.
+#[derive(Debug)]
+pub struct Edges {
+    /// Row of the point that sends, `[E]`, `Int64`.
+    pub senders: Tensor,
+    /// Row of the point that receives, `[E]`, `Int64`, ascending.
+    pub receivers: Tensor,
+    /// Number of the set, `[E]`, `Int64`.
+    pub sets: Tensor,
+    /// From sender to receiver, `[E, p]`.
+    pub vectors: Tensor,
+    /// Number of points `B N`.
+    rows: i64,
+}
+
+impl Edges {
+    /// The edges of points `index` `[B, N, p]`; those that `mask` `[B, N]` (1 = there) hides have none. No point sends to
+    /// itself; points at the same place send to one another.
+    ///
+    /// Reads the number of edges back from the device, once: the work that follows is proportional to it.
+    pub fn find(index: &Tensor, mask: Option<&Tensor>, neighbours: &Neighbours) -> Self {
+        let size = index.size();
+        let (batch, points) = (size[0], size[1]);
+        let rows = batch * points;
+        let limit = neighbours.cutoff.map_or(f64::INFINITY, |cutoff| cutoff * cutoff);
+        let (senders, receivers) = tch::no_grad(|| {
+            let square = squares(index, mask);
+            let count = neighbours.count.unwrap_or(points).min(points);
+            // The point itself is no neighbour, so that N - 1 neighbours are all of them.
+            let (square, sender) = if count < points - 1 {
+                let (square, sender) = square.topk(count, -1, false, false);
+                (square, Some(sender.flatten(0, -1)))
+            } else {
+                (square, None)
+            };
+            let width = square.size()[2];
+            let edges = square.flatten(0, -1).lt(limit).nonzero().squeeze_dim(1);
+            let receivers = edges.divide_scalar_mode(width, "floor");
+            let within = match sender {
+                Some(sender) => sender.index_select(0, &edges),
+                None => edges.remainder(width),
+            };
+            let first = receivers.divide_scalar_mode(points, "floor") * points;
+            (within + first, receivers)
+        });
+        let flat = index.reshape([rows, size[2]]);
+        let vectors = flat.index_select(0, &receivers) - flat.index_select(0, &senders);
+        let sets = receivers.divide_scalar_mode(points, "floor");
+        Self { senders, receivers, sets, vectors, rows }
+    }
+
+    /// Number of edges.
+    pub fn len(&self) -> i64 {
+        self.senders.size()[0]
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lengths `[E]`, with a derivative that is finite at zero.
+    pub fn lengths(&self) -> Tensor {
+        let square = self.vectors.square().sum_dim_intlist(-1, false, None);
+        let lost = square.le(0.0);
+        square.masked_fill(&lost, 1.0).sqrt().masked_fill(&lost, 0.0)
+    }
+
+    /// Features `[B N, ..]` of the senders, `[E, ..]`.
+    pub fn from_senders(&self, features: &Tensor) -> Tensor {
+        features.index_select(0, &self.senders)
+    }
+
+    /// The sum `[B N, ..]` of messages `[E, ..]` over the edges that arrive at each point.
+    pub fn sum(&self, messages: &Tensor) -> Tensor {
+        let mut size = messages.size();
+        size[0] = self.rows;
+        let zeros = Tensor::zeros(&size, (messages.kind(), messages.device()));
+        zeros.index_add(0, &self.receivers, messages)
+    }
+}
+
+/// Squared distances `[B, N, N]`, infinite from a point to itself and to hidden points.
+fn squares(index: &Tensor, mask: Option<&Tensor>) -> Tensor {
+    let coordinates = index.unbind(2);
+    let square = |x: &Tensor| (x.unsqueeze(2) - x.unsqueeze(1)).square_();
+    let (first, rest) = coordinates.split_first().expect("points have coordinates");
+    let mut sum = square(first);
+    for x in rest {
+        let _ = sum.g_add_(&square(x));
+    }
+    let _ = sum.diagonal(0, 1, 2).fill_(f64::INFINITY);
+    if let Some(mask) = mask {
+        let hidden = mask.lt(0.5);
+        let pair = hidden.unsqueeze(1).logical_or(&hidden.unsqueeze(2));
+        let _ = sum.masked_fill_(&pair, f64::INFINITY);
+    }
+    debug_assert!(sum.kind() != Kind::Int64, "points are real numbers");
+    sum
+}
