@@ -19,11 +19,13 @@ pub mod evaluation;
 pub mod figure;
 pub mod frechet;
 pub mod group;
+pub mod idx;
 pub mod integrate;
 pub mod likelihood;
 pub mod model;
 pub mod objective;
 pub mod observed;
+pub mod pictures;
 pub mod prediction;
 pub mod process;
 pub mod registry;
@@ -49,8 +51,8 @@ pub use model::{ModelContext, Regression, ScoreModel};
 pub use objective::{Averages, Columns, Loss, LossContext, Objective};
 pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
 pub use process::{
-    KernelOfState, KernelOfTime, NoiseOperator, NoisingProcess, Step, TerminalMismatch, Terms, TimeDomain,
-    probe_symmetry,
+    KernelOfState, KernelOfTime, NoiseOperator, NoisingProcess, Step, TerminalMismatch, Terms,
+    TimeDomain, probe_symmetry,
 };
 pub use registry::{
     CHECKS, Component, CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig,

@@ -2,11 +2,12 @@
 //!
 //! Images stay on the device as bytes; a batch is converted when it is asked for.
 
-use crate::{idx, source};
+use crate::source;
 use isotropy_core::{
     Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State,
     StateSpec, Streams, data_source,
     dataset::shuffled_rows,
+    idx,
     schemars::{self, JsonSchema},
 };
 use isotropy_groups::representation::image_rotation::{ANGLE, ORIGINAL, rotate};
@@ -275,35 +276,14 @@ fn read_pair(
     device: Device,
     digests: &mut Vec<(String, String)>,
 ) -> Result<Part> {
-    let mut bytes = |name: &str| -> Result<_> {
-        let path = idx::find(folder, name)?;
-        let bytes = idx::read_bytes(&path)?;
-        digests.push((name.to_string(), data_source::sha256(&bytes)));
-        Ok((path, bytes))
-    };
-    let (images_path, image_bytes) = bytes(images.name)?;
-    let (labels_path, label_bytes) = bytes(labels.name)?;
-    let images = idx::images(&images_path, &image_bytes)?;
-    let labels = idx::labels(&labels_path, &label_bytes)?;
+    let (images, labels) = idx::pair(folder, (images.name, labels.name), digests)?;
     if (images.rows as i64, images.columns as i64) != (SIDE, SIDE) {
         return Err(Error::data(
             format!(
                 "{}: images of {}x{} pixels, not {SIDE}x{SIDE}",
-                images_path.display(),
+                folder.display(),
                 images.rows,
                 images.columns
-            ),
-            "bring the data anew with: runner data fetch mnist",
-        ));
-    }
-    if images.count != labels.len() {
-        return Err(Error::data(
-            format!(
-                "{} holds {} images, but {} holds {} labels: they are not of one set",
-                images_path.display(),
-                images.count,
-                labels_path.display(),
-                labels.len()
             ),
             "bring the data anew with: runner data fetch mnist",
         ));

@@ -5,7 +5,6 @@
 //! [`image_rotation`](isotropy_groups::representation::image_rotation).
 
 pub mod dataset;
-pub mod idx;
 pub mod metric;
 pub mod model;
 pub mod objective;

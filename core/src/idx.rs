@@ -1,7 +1,8 @@
 //! IDX files, the format of MNIST: a big-endian magic number, the sizes, then one byte per pixel or
 //! label. Plain or gzip-compressed.
 
-use isotropy_core::{Error, Result};
+use crate::data_source::sha256;
+use crate::{Error, Result};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -51,9 +52,42 @@ pub fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| {
         Error::data(
             format!("neither {name} nor {name}.gz is in {}", folder.display()),
-            "bring the data with: runner data fetch mnist",
+            bring_anew(&folder.join(name)),
         )
     })
+}
+
+/// The images of one file and the labels of another that belong to them, from a folder; names and SHA-256
+/// of both (unpacked) are added to `digests`.
+///
+/// # Errors
+/// A data error that names the file: missing, damaged, or images and labels of different number.
+pub fn pair(
+    folder: &Path,
+    (images_name, labels_name): (&str, &str),
+    digests: &mut Vec<(String, String)>,
+) -> Result<(Images, Vec<u8>)> {
+    let mut bytes = |name: &str| -> Result<_> {
+        let path = find(folder, name)?;
+        let bytes = read_bytes(&path)?;
+        digests.push((name.to_string(), sha256(&bytes)));
+        Ok((path, bytes))
+    };
+    let (images_path, image_bytes) = bytes(images_name)?;
+    let (labels_path, label_bytes) = bytes(labels_name)?;
+    let images = images(&images_path, &image_bytes)?;
+    let labels = labels(&labels_path, &label_bytes)?;
+    if images.count != labels.len() {
+        let message = format!(
+            "{} holds {} images, but {} holds {} labels: they are not of one set",
+            images_path.display(),
+            images.count,
+            labels_path.display(),
+            labels.len()
+        );
+        return Err(Error::data(message, bring_anew(&images_path)));
+    }
+    Ok((images, labels))
 }
 
 /// Reads images from the bytes of the file at `path` (which only serves messages).
@@ -121,10 +155,13 @@ fn body(path: &Path, bytes: &[u8], sizes: &[usize]) -> Result<Vec<u8>> {
 }
 
 fn damaged(path: &Path, what: String) -> Error {
-    Error::data(
-        format!("{}: {what}", path.display()),
-        "bring it anew with: runner data fetch mnist",
-    )
+    Error::data(format!("{}: {what}", path.display()), bring_anew(path))
+}
+
+/// Data lie in a folder that has the name of their source.
+fn bring_anew(path: &Path) -> String {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    format!("bring the data with: runner data fetch {}", folder.to_string_lossy())
 }
 
 #[cfg(test)]

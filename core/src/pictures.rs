@@ -1,0 +1,249 @@
+//! Picture files (PNG, JPEG) as bytes: decoded once, in parallel, checked, with errors that name the file.
+
+use crate::{Error, Result};
+use image::imageops::FilterType;
+use image::{DynamicImage, GenericImageView, RgbImage};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What pictures are made into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureFormat {
+    /// 1 (grey; colours are weighed as the eye sees them) or 3 (red, green, blue).
+    pub channels: usize,
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+    /// Whether pictures of another size are scaled (Lanczos, after cutting the longer side to the right
+    /// proportions around the middle) rather than refused.
+    pub resize: bool,
+}
+
+impl PictureFormat {
+    /// Bytes of one picture.
+    pub fn bytes(&self) -> usize {
+        self.channels * self.height as usize * self.width as usize
+    }
+}
+
+/// The picture files of a folder and, with `deep`, of the folders in it, sorted by name.
+///
+/// # Errors
+/// A data error when there is no such folder, or no picture in it.
+pub fn find(folder: &Path, deep: bool) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    collect(folder, deep, &mut found)?;
+    found.sort();
+    if found.is_empty() {
+        let message = format!("{}: no .png, .jpg or .jpeg file is in it", folder.display());
+        return Err(Error::data(message, "name a folder that holds pictures"));
+    }
+    Ok(found)
+}
+
+fn collect(folder: &Path, deep: bool, found: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(|reason| {
+        let message = format!("{}: {reason}", folder.display());
+        Error::data(
+            message,
+            "name a folder that holds pictures; relative names start at the data folder",
+        )
+    })?;
+    for entry in entries {
+        let path = entry.map_err(|source| Error::io(folder, source))?.path();
+        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+        if path.is_dir() {
+            if deep {
+                collect(&path, deep, found)?;
+            }
+        } else if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Decodes files on all processors: bytes `[files, channels, rows, columns]`, in the order of the files.
+///
+/// # Errors
+/// A data error that names the first file (in order) that cannot be decoded or has another size.
+pub fn decode(files: &[PathBuf], format: PictureFormat) -> Result<Vec<u8>> {
+    let size = format.bytes();
+    let mut bytes = vec![0; size * files.len()];
+    let workers =
+        std::thread::available_parallelism().map_or(1, usize::from).min(files.len()).max(1);
+    let next = AtomicUsize::new(0);
+    // Each place is written by whoever takes its number.
+    let places: Vec<Mutex<&mut [u8]>> = bytes.chunks_mut(size.max(1)).map(Mutex::new).collect();
+    let mut faults: Vec<(usize, Error)> = Vec::new();
+    std::thread::scope(|scope| {
+        let work = || {
+            let mut fault = None;
+            loop {
+                let k = next.fetch_add(1, Ordering::Relaxed);
+                let Some(file) = files.get(k) else { return fault };
+                match open(file).and_then(|picture| fitted(file, picture, format)) {
+                    Ok(decoded) => {
+                        let mut place = places[k].lock().unwrap_or_else(|e| e.into_inner());
+                        place.copy_from_slice(&decoded);
+                    }
+                    Err(error) => fault = Some(first(fault, (k, error))),
+                }
+            }
+        };
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        for handle in handles {
+            match handle.join() {
+                Ok(fault) => faults.extend(fault),
+                Err(_) => faults.push((usize::MAX, Error::Other("a decoder panicked".into()))),
+            }
+        }
+    });
+    drop(places);
+    match faults.into_iter().min_by_key(|(k, _)| *k) {
+        Some((_, error)) => Err(error),
+        None => Ok(bytes),
+    }
+}
+
+fn first(before: Option<(usize, Error)>, now: (usize, Error)) -> (usize, Error) {
+    match before {
+        Some(before) if before.0 < now.0 => before,
+        _ => now,
+    }
+}
+
+/// One picture.
+///
+/// # Errors
+/// A data error that names the file when it is missing, truncated, or no PNG or JPEG.
+pub fn open(file: &Path) -> Result<DynamicImage> {
+    let bytes = std::fs::read(file).map_err(|source| Error::io(file, source))?;
+    image::load_from_memory(&bytes).map_err(|reason| {
+        Error::data(
+            format!("{}: it cannot be decoded: {reason}", file.display()),
+            "the file is damaged or is no PNG or JPEG; bring it anew or take it out",
+        )
+    })
+}
+
+/// The bytes `[channels, rows, columns]` of a picture in a format.
+///
+/// # Errors
+/// A data error that names the file when the size differs and is not to be changed.
+pub fn fitted(file: &Path, picture: DynamicImage, format: PictureFormat) -> Result<Vec<u8>> {
+    let (width, height) = picture.dimensions();
+    let picture = if (width, height) == (format.width, format.height) {
+        picture
+    } else if format.resize {
+        picture.resize_to_fill(format.width, format.height, FilterType::Lanczos3)
+    } else {
+        let message = format!(
+            "{}: {width}x{height} pixels (width by height), not {}x{}",
+            file.display(),
+            format.width,
+            format.height
+        );
+        return Err(Error::data(
+            message,
+            "set `resize` to true, or bring all pictures to one size",
+        ));
+    };
+    Ok(planes(picture, format.channels))
+}
+
+/// The channels of a picture behind one another, `[channels, rows, columns]`: one of grey, or three of
+/// red, green and blue.
+pub fn planes(picture: DynamicImage, channels: usize) -> Vec<u8> {
+    if channels == 1 {
+        return picture.into_luma8().into_raw();
+    }
+    let pixels: RgbImage = picture.into_rgb8();
+    let plane = |channel: usize| pixels.pixels().map(move |pixel| pixel.0[channel]);
+    (0..3).flat_map(plane).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{GrayImage, ImageFormat, Luma, Rgb};
+
+    /// A folder that goes away with its owner.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir()
+                .join(format!("isotropy-pictures-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const SMALL: PictureFormat = PictureFormat { channels: 3, height: 2, width: 3, resize: false };
+
+    #[test]
+    fn planes_are_red_green_and_blue_by_rows() {
+        let folder = Folder::new("planes");
+        let picture = RgbImage::from_fn(3, 2, |x, y| {
+            let k = (3 * y + x) as u8;
+            Rgb([k, 100 + k, 200 + k])
+        });
+        for k in 0..40 {
+            picture.save(folder.0.join(format!("{k:02}.png"))).unwrap();
+        }
+        let files = find(&folder.0, false).unwrap();
+        assert_eq!(files.len(), 40);
+        let bytes = decode(&files, SMALL).unwrap();
+        let one: Vec<u8> = (0..6).chain(100..106).chain(200..206).collect();
+        assert_eq!(bytes, one.repeat(40));
+        let grey = PictureFormat { channels: 1, ..SMALL };
+        GrayImage::from_fn(3, 2, |x, y| Luma([(3 * y + x) as u8 * 40]))
+            .save(folder.0.join("grey.png"))
+            .unwrap();
+        let bytes = decode(&[folder.0.join("grey.png")], grey).unwrap();
+        assert_eq!(bytes, [0, 40, 80, 120, 160, 200]);
+    }
+
+    #[test]
+    fn the_first_bad_file_is_named() {
+        let folder = Folder::new("bad");
+        let picture = RgbImage::from_pixel(3, 2, Rgb([9, 9, 9]));
+        for name in ["a.png", "b.png", "d.png"] {
+            picture.save(folder.0.join(name)).unwrap();
+        }
+        let mut whole = std::io::Cursor::new(Vec::new());
+        RgbImage::from_fn(3, 2, |x, y| Rgb([x as u8, y as u8, 7]))
+            .write_to(&mut whole, ImageFormat::Png)
+            .unwrap();
+        let whole = whole.into_inner();
+        std::fs::write(folder.0.join("c.png"), &whole[..whole.len() / 2]).unwrap();
+        std::fs::write(folder.0.join("e.png"), "no picture").unwrap();
+        let message = |error: Error| {
+            assert_eq!(error.exit_code(), 3);
+            error.to_string()
+        };
+        let files = find(&folder.0, false).unwrap();
+        let text = message(decode(&files, SMALL).unwrap_err());
+        assert!(text.contains("c.png") && text.contains("decoded"), "{text}");
+        std::fs::remove_file(folder.0.join("c.png")).unwrap();
+        std::fs::remove_file(folder.0.join("e.png")).unwrap();
+        RgbImage::from_pixel(2, 2, Rgb([9, 9, 9])).save(folder.0.join("b.png")).unwrap();
+        let files = find(&folder.0, false).unwrap();
+        let text = message(decode(&files, SMALL).unwrap_err());
+        assert!(text.contains("b.png: 2x2 pixels"), "{text}");
+        let resized = decode(&files, PictureFormat { resize: true, ..SMALL }).unwrap();
+        assert!(resized.iter().all(|&byte| byte == 9));
+        assert!(message(find(&folder.0.join("nowhere"), true).unwrap_err()).contains("nowhere"));
+        std::fs::create_dir(folder.0.join("empty")).unwrap();
+        assert!(message(find(&folder.0.join("empty"), true).unwrap_err()).contains("no .png"));
+    }
+}
