@@ -7,12 +7,17 @@
 pub mod counts;
 mod functions;
 mod gaussian_fields;
+pub mod globe;
+pub mod grid_fields;
 pub mod law;
 pub mod netcdf;
 pub mod points;
 pub mod sawtooth;
+pub mod snapshots;
 pub mod synthetic;
 pub mod task;
+mod winds;
 
 pub use functions::{Family, FunctionTask, FunctionsConfig};
 pub use gaussian_fields::{GaussianFieldsConfig, Values};
+pub use winds::{WindowConfig, WindsConfig};

@@ -69,14 +69,15 @@ impl TaskConfig {
     }
 }
 
-/// Makes the first `most` points of each function known, of which the first `counts` (`[B]`, `Int64`) are there and the
-/// rest is padding with the value 0.
+/// Makes the first `most` points of each function known, of which the first `counts` (`[B]`, `Int64`) are there (unless
+/// the mask of the function says otherwise) and the rest is padding with the value 0.
 ///
 /// # Errors
 /// None for states with an index axis.
 pub fn known_first(seen: &State, most: i64, counts: &Tensor) -> Result<State> {
     let (known, asked) = seen.split_index(most);
     let there = mask(counts, most, seen.options());
+    let there = known.mask().map_or(there.shallow_clone(), |own| own * &there);
     let known = known.with_value(known.x() * there.unsqueeze(-1));
     let known = known.with_context(State::MASK, Field::new(there, Moves::Fixed).indexed(1));
     observed::with_observed(&asked, &known)
