@@ -1,11 +1,17 @@
 //! Metrics of fields: likelihoods, quality of conditional samples, distance from the Gaussian-process optimum.
 
+mod draws;
+mod equivariance;
 mod functions;
 mod log_likelihood;
 mod optimum;
+mod predictive;
+pub mod scores;
 mod summary;
 
+pub use equivariance::ConditionalEquivarianceConfig;
 pub use functions::GaussianProcessConfig;
 pub use log_likelihood::{FieldLogLikelihoodConfig, Of};
 pub use optimum::GpOptimumConfig;
+pub use predictive::FieldPredictiveConfig;
 pub use summary::Summary;
