@@ -10,10 +10,10 @@ pub mod kernel;
 pub mod linear_algebra;
 pub mod metric;
 pub mod model;
-pub mod posterior;
-pub mod sampler;
-pub mod process;
 pub mod oracle;
+pub mod posterior;
+pub mod process;
+pub mod sampler;
 pub mod source;
 
 isotropy_core::plugin!(
