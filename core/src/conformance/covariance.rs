@@ -267,7 +267,7 @@ fn turned(gram: &Gram, h: &Tensor) -> Tensor {
         Gram::Scalar(matrix) => matrix.shallow_clone(),
         Gram::Matrix { matrix, outputs } => {
             let size = matrix.size();
-            let over = |n: i64| Tensor::eye(n / outputs, options(h)).kron(h);
+            let over = |n: i64| Tensor::eye(n / outputs, options(h)).kron(&h.contiguous());
             over(size[0]).matmul(matrix).matmul(&over(size[1]).transpose(0, 1))
         }
     }

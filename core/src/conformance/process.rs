@@ -191,10 +191,21 @@ impl Subject<'_> {
         if time.discrete { t.round() } else { t }
     }
 
+    /// Horizontal, and zero at padding: neither moves a point that is there.
     fn normal(&self, like: &Xi, state: &State, name: u64) -> Xi {
         let mut stream = self.streams.stream("check noise", name);
         let z = like.map(|a| stream.normal(&a.size(), (a.kind(), a.device())));
-        self.process.fields().horizontal(state, &z)
+        let z = self.process.fields().horizontal(state, &z);
+        let (Some(mask), Some(1)) = (state.mask(), state.value.index_axis) else { return z };
+        z.map(|a| {
+            let mut shape = vec![1; a.dim()];
+            shape[..2].copy_from_slice(&mask.size());
+            // Coefficients without the index axis belong to all points together.
+            if a.size().get(1) != Some(&shape[1]) {
+                return a.shallow_clone();
+            }
+            a * mask.to_kind(a.kind()).reshape(&shape)
+        })
     }
 
     fn shapes(&self, state: &State) -> Xi {
