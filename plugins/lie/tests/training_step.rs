@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use isotropy_brownian as _;
 use isotropy_core::{
     Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, LossContext, ModelConfig,
     ModelContext, Moves, NoisingProcess, Objective, ObjectiveConfig, Prediction, PredictionKind,
@@ -21,6 +22,13 @@ const SPHERICAL: &str = r#"{"type": "spherical"}"#;
 fn process(on: &str) -> Box<dyn NoisingProcess> {
     let drive: Box<dyn RepresentationConfig> = serde_json::from_str(on).unwrap();
     let process: Box<dyn ProcessConfig> = serde_json::from_str(VP).unwrap();
+    process.build(drive.build().unwrap()).unwrap()
+}
+
+fn brownian(on: &str) -> Box<dyn NoisingProcess> {
+    let drive: Box<dyn RepresentationConfig> = serde_json::from_str(on).unwrap();
+    let process: Box<dyn ProcessConfig> =
+        serde_json::from_str(r#"{"type": "brownian", "steps": 100}"#).unwrap();
     process.build(drive.build().unwrap()).unwrap()
 }
 
@@ -155,18 +163,23 @@ fn what_does_not_fit_is_refused_at_its_place() {
 
 #[test]
 fn columns_give_the_loss_and_the_gradient_of_the_objective() {
+    let generators = |dimension: i64| {
+        brownian(&format!(r#"{{"type": "generators", "dimension": {dimension}}}"#))
+    };
     let cases = [
-        (POLAR, "gaussian-mixture-2d", "field"),
-        (SPHERICAL, "torus", "field-sum"),
-        (TRANSLATIONS, "moebius", "noise"),
+        (process(POLAR), "gaussian-mixture-2d", "fourier-tau", "field"),
+        (process(SPHERICAL), "torus", "fourier-tau", "field-sum"),
+        (process(TRANSLATIONS), "moebius", "fourier-tau", "noise"),
+        // Drives that hide a part of the coefficients.
+        (generators(3), "torus", "fourier-log-r-unit", "preconditioned-score"),
+        (generators(4), "gaussian-mixture-4d", "fourier-log-r-unit", "noise"),
     ];
     let objective = objective(r#"{"type": "denoising"}"#);
-    for (on, name, predicts) in cases {
+    for (process, name, inputs, predicts) in cases {
         let (spec, dataset) = data(&format!(r#"{{"type": "{name}", "points": 500}}"#));
-        let process = process(on);
         let mut store = VarStore::new(Device::Cpu);
         let json = format!(
-            r#"{{"type": "mlp", "inputs": ["fourier-tau", "time"], "predicts": "{predicts}"}}"#
+            r#"{{"type": "mlp", "inputs": ["{inputs}", "time"], "predicts": "{predicts}"}}"#
         );
         let model = model(&json, &store, &spec, process.as_ref()).unwrap();
         store.double();
@@ -184,9 +197,9 @@ fn columns_give_the_loss_and_the_gradient_of_the_objective() {
         let found: Vec<Tensor> = variables.iter().map(Tensor::zeros_like).collect();
         let mut total = 0.0;
         let mut by_outputs = |outputs: &Tensor| {
-            let residual = outputs - &columns.targets;
-            total = residual.square().sum(Kind::Double).double_value(&[]) / 60.0;
-            Ok(residual * (2.0 / 60.0))
+            let (loss, slope) = columns.loss(outputs)?;
+            total = loss.double_value(&[]);
+            Ok(slope)
         };
         network.differentiate(&columns.inputs, &mut by_outputs, &found).unwrap();
         assert!((total / expected.double_value(&[]) - 1.0).abs() < 1e-12, "{name}: {total}");
@@ -254,6 +267,43 @@ fn padded_points_do_not_count() {
     };
     assert!((value(&masked, 0.0) - value(&masked, 100.0)).abs() < 1e-9);
     assert!((value(&state, 0.0) - value(&state, 100.0)).abs() > 1e3);
+}
+
+/// A target without a part along the point, and predictions with one: the error is the same, and the
+/// gradient has no such part either.
+#[test]
+fn what_the_stabiliser_hides_does_not_count() {
+    struct Fixed(Xi);
+    impl ScoreModel for Fixed {
+        fn predicts(&self) -> PredictionKind {
+            PredictionKind::PreconditionedScore
+        }
+        fn predict(&self, state: &State, _: &Tensor, _: bool) -> Result<Prediction> {
+            // The rotation about the point itself, on top.
+            let unit = state.x() / state.x().norm_scalaropt_dim(2, [-1], true);
+            let turn = self.0.factor(0).narrow(1, 0, 1) * unit;
+            let xi = Xi(vec![turn + self.0.factor(0).narrow(1, 1, 3), self.0.0[1].shallow_clone()]);
+            Ok(Prediction::one(PredictionKind::PreconditionedScore, xi))
+        }
+    }
+    let (_, dataset) = data(r#"{"type": "torus", "points": 500}"#);
+    let batch = dataset.batch(Split::Train, 0, 40, &Streams::new(1)).unwrap();
+    let batch = batch.to(Kind::Double, Device::Cpu);
+    let process = brownian(r#"{"type": "generators", "dimension": 3}"#);
+    let objective = objective(r#"{"type": "denoising"}"#);
+    let options = batch.options();
+    let w = Tensor::full([40, 4], 0.3, options).set_requires_grad(true);
+    let value = |about: f64| {
+        let part = Tensor::cat(&[w.narrow(1, 0, 1) + about, w.narrow(1, 1, 3)], 1);
+        let model = Fixed(Xi(vec![part, Tensor::zeros([40, 1], options)]));
+        loss(objective.as_ref(), &model, process.as_ref(), &batch, 0)
+    };
+    let (plain, turned) = (value(0.0), value(100.0));
+    let far = (&plain - &turned).abs().double_value(&[]);
+    assert!(far < 1e-10 * plain.double_value(&[]), "{plain:?} {turned:?}");
+    let slope = Tensor::run_backward(&[turned], &[&w], false, false).remove(0);
+    let size = |first, count| slope.narrow(1, first, count).abs().max().double_value(&[]);
+    assert!(size(0, 1) < 1e-12 && size(1, 3) > 1e-4, "{} {}", size(0, 1), size(1, 3));
 }
 
 /// Not a check: prints what the parts of a training step cost. Run with `--ignored --nocapture`.

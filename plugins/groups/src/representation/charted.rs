@@ -8,7 +8,9 @@
 //! A lifted state carries the unwrapped `tau` under the name [`TAU`]. Then the fields are those at
 //! the unwrapped coordinates, which is what the flow follows: where a polar angle has left
 //! `[0, pi]`, they may be reversed against the principal branch
-//! ([`FlowCoordinates::orientation`]). Without the lift, everything is on the principal branch.
+//! ([`FlowCoordinates::orientation`]). Without the lift, everything is on the principal branch. A
+//! drive that is [`Charted::unwrapped`] gives every state that it makes the lift, so that a model sees
+//! the coordinates that the noise has reached; else only states that came with it have it.
 
 use super::{Trivial, linear};
 use isotropy_core::representation::as_type;
@@ -114,13 +116,20 @@ fn branches(tau: &Tensor, turns: i64) -> Vec<Tensor> {
 pub struct Charted<C> {
     chart: C,
     group: Arc<dyn Group>,
+    unwrapped: bool,
 }
 
 impl<C: Chart> Charted<C> {
     /// The drive of a chart.
     pub fn new(chart: C) -> Self {
         let group = chart.group();
-        Self { chart, group }
+        Self { chart, group, unwrapped: false }
+    }
+
+    /// The same drive, whose points carry unwrapped coordinates (or not).
+    #[must_use]
+    pub fn unwrapped(self, unwrapped: bool) -> Self {
+        Self { unwrapped, ..self }
     }
 
     /// The chart.
@@ -132,16 +141,24 @@ impl<C: Chart> Charted<C> {
         state.lift.iter().find(|(name, _)| name == TAU).map(|(_, field)| &field.tensor)
     }
 
-    /// The state at another point; the lift is replaced if the state has one.
-    fn at(state: &State, x: Tensor, tau: Tensor) -> State {
+    /// The state at another point; the lift is replaced if the state has one, added where the drive
+    /// says so.
+    fn at(&self, state: &State, x: Tensor, tau: Tensor) -> State {
         let mut moved = state.with_value(x);
         for (name, field) in &mut moved.lift {
             if name == TAU {
                 field.tensor = tau;
-                break;
+                return moved;
             }
         }
-        moved
+        if self.unwrapped { Self::carrying(moved, tau) } else { moved }
+    }
+
+    /// The state with these coordinates as its lift.
+    fn carrying(state: State, tau: Tensor) -> State {
+        let mut field = Field::new(tau, Moves::Coordinates);
+        field.index_axis = state.value.index_axis;
+        state.with_lift(TAU, field)
     }
 
     fn tau_of(&self, state: &State) -> Tensor {
@@ -241,16 +258,19 @@ impl<C: Chart> Drive for Charted<C> {
                 self.frame()
             )));
         }
-        let mut tau = Field::new(self.chart.tau(x), Moves::Coordinates);
-        tau.index_axis = state.value.index_axis;
-        Ok(state.with_lift(TAU, tau))
+        let tau = self.chart.tau(x);
+        Ok(Self::carrying(state, tau))
     }
 
     fn flow(&self, state: &State, xi: &Xi) -> State {
         match Self::lifted(state) {
             Some(tau) => {
                 let tau = tau + xi.single();
-                Self::at(state, self.chart.point(&tau), tau)
+                self.at(state, self.chart.point(&tau), tau)
+            }
+            None if self.unwrapped => {
+                let tau = self.chart.tau(state.x()) + xi.single();
+                self.at(state, self.chart.point(&tau), tau)
             }
             None => state.with_value(self.chart.flow(state.x(), xi.single())),
         }
@@ -312,10 +332,10 @@ impl<C: Chart> FlowCoordinates for Charted<C> {
         Self::lifted(state).map(|tau| tau.narrow(-1, 0, 1))
     }
 
-    /// Carries `tau` as the lift if `like` does.
+    /// Carries `tau` as the lift if `like` does, or the drive says so.
     fn point(&self, like: &State, tau: &Xi) -> State {
         let tau = tau.single();
-        Self::at(like, self.chart.point(tau), tau.shallow_clone())
+        self.at(like, self.chart.point(tau), tau.shallow_clone())
     }
 
     fn orientation(&self, tau: &Xi) -> Option<Xi> {

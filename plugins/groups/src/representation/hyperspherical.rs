@@ -9,7 +9,7 @@
 //! are `(rotation matrix, log factor)`.
 
 use super::charted::{Chart, Charted};
-use super::spherical::sign_of;
+use super::spherical::{TINY, sign_of};
 use crate::group::{Dilations, Product, SoN};
 use isotropy_core::{
     Element, Error, Group, Representation, RepresentationConfig, Result,
@@ -101,6 +101,28 @@ impl Chart for HypersphericalChart {
         sines * Tensor::cat(&[angles(&cos), r.ones_like()], -1)
     }
 
+    /// By multiplication, without logarithm and arc tangents: each polar angle turns `(x_k, R_(k+1))`,
+    /// the last angle the last two components.
+    fn flow(&self, x: &Tensor, xi: &Tensor) -> Tensor {
+        let n = self.n;
+        let radii = self.radii(x).clamp_min(TINY);
+        let (here, next) = (radii.narrow(-1, 0, n - 2), radii.narrow(-1, 1, n - 2));
+        let (cos, sin) = (xi.cos(), xi.sin());
+        let polar = |a: &Tensor| a.narrow(-1, 1, n - 2);
+        let first = x.narrow(-1, 0, n - 2);
+        let cosines = (&first * polar(&cos) - &next * polar(&sin)) / &here;
+        let sines = (&next * polar(&cos) + &first * polar(&sin)) / here;
+        let scale = radii.narrow(-1, 0, 1) * xi.narrow(-1, 0, 1).exp();
+        let products = Tensor::cat(&[scale, sines], -1).cumprod(-1, None);
+        let column = |a: &Tensor, k: i64| a.narrow(-1, k, 1);
+        let (p, q, c, s) =
+            (column(x, n - 2), column(x, n - 1), column(&cos, n - 1), column(&sin, n - 1));
+        let last = column(&products, n - 2) / column(&radii, n - 2);
+        let pair = [(&p * &c - &q * &s) * &last, (p * s + q * c) * last];
+        let [before, end] = &pair;
+        Tensor::cat(&[&(products.narrow(-1, 0, n - 2) * cosines), before, end], -1)
+    }
+
     fn push(&self, x: &Tensor, tau: Option<&Tensor>, xi: &Tensor) -> Tensor {
         let n = self.n;
         let p = self.products(x, tau);
@@ -168,12 +190,19 @@ pub struct HypersphericalConfig {
     /// Dimension n of the space, at least 3 (for the plane take `polar`).
     #[schemars(range(min = 3))]
     pub dimension: i64,
+    /// Whether points carry their unwrapped coordinates from the noise on: a model with the inputs `tau`
+    /// or `fourier-tau` then sees the coordinates that the process has reached instead of those on
+    /// the principal branch, and predictions of the noise are exact where angles alias. The law of
+    /// the data stays that of their principal coordinates.
+    #[serde(default)]
+    pub unwrapped: bool,
 }
 
 #[typetag::serde(name = "hyperspherical")]
 impl RepresentationConfig for HypersphericalConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
-        Ok(Arc::new(Hyperspherical::new(HypersphericalChart::new(self.dimension)?)))
+        let chart = HypersphericalChart::new(self.dimension)?;
+        Ok(Arc::new(Hyperspherical::new(chart).unwrapped(self.unwrapped)))
     }
 }
 

@@ -116,12 +116,19 @@ impl Chart for PolarChart {
 /// Rotations and dilations of the plane; drives points in `(log r, theta)`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PolarConfig {}
+pub struct PolarConfig {
+    /// Whether points carry their unwrapped coordinates from the noise on: a model with the inputs `tau`
+    /// or `fourier-tau` then sees the coordinates that the process has reached instead of those on
+    /// the principal branch, and predictions of the noise are exact where angles alias. The law of
+    /// the data stays that of their principal coordinates.
+    #[serde(default)]
+    pub unwrapped: bool,
+}
 
 #[typetag::serde(name = "polar")]
 impl RepresentationConfig for PolarConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
-        Ok(Arc::new(Polar::new(PolarChart)))
+        Ok(Arc::new(Polar::new(PolarChart).unwrapped(self.unwrapped)))
     }
 }
 

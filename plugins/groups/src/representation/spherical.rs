@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
+/// Distances from the axis below this are treated as this, so that no quotient is 0/0.
+pub(super) const TINY: f64 = 1e-30;
+
 /// Spherical coordinates `(log r, theta, phi)`.
 #[derive(Debug, Clone, Copy)]
 pub struct SphericalChart;
@@ -77,6 +80,21 @@ impl Chart for SphericalChart {
         Tensor::cat(&[x, y, r * cos.narrow(-1, 1, 1)], -1)
     }
 
+    /// By multiplication, without logarithm and arc tangents: the meridian turns `(rho, z)`, the
+    /// parallel `(x, y)`. A `rho` that becomes negative has crossed the axis, as it should.
+    fn flow(&self, x: &Tensor, xi: &Tensor) -> Tensor {
+        let (x, y, z) = split(x);
+        let (_, cos_theta, cos_phi) = split(&xi.cos());
+        let (_, sin_theta, sin_phi) = split(&xi.sin());
+        let grown = xi.narrow(-1, 0, 1).exp();
+        let rho = x.hypot(&y).clamp_min(TINY);
+        // The new rho over the old one.
+        let across = (&z / &rho * &sin_theta + &cos_theta) * &grown;
+        let height = (z * cos_theta - rho * sin_theta) * grown;
+        let east = (&x * &cos_phi - &y * &sin_phi) * &across;
+        Tensor::cat(&[east, (x * sin_phi + y * cos_phi) * across, height], -1)
+    }
+
     fn push(&self, x: &Tensor, tau: Option<&Tensor>, xi: &Tensor) -> Tensor {
         let (x, y, z) = split(x);
         let (a, b, c) = split(xi);
@@ -130,12 +148,19 @@ impl Chart for SphericalChart {
 /// Rotations and dilations of space; drives points in `(log r, theta, phi)`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SphericalConfig {}
+pub struct SphericalConfig {
+    /// Whether points carry their unwrapped coordinates from the noise on: a model with the inputs `tau`
+    /// or `fourier-tau` then sees the coordinates that the process has reached instead of those on
+    /// the principal branch, and predictions of the noise are exact where angles alias. The law of
+    /// the data stays that of their principal coordinates.
+    #[serde(default)]
+    pub unwrapped: bool,
+}
 
 #[typetag::serde(name = "spherical")]
 impl RepresentationConfig for SphericalConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
-        Ok(Arc::new(Spherical::new(SphericalChart)))
+        Ok(Arc::new(Spherical::new(SphericalChart).unwrapped(self.unwrapped)))
     }
 }
 

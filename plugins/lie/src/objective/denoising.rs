@@ -4,7 +4,7 @@
 
 use super::times::{Draws, Times};
 use isotropy_core::{
-    Columns, Error, Kernel, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig,
+    Columns, Drive, Error, Kernel, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig,
     PredictionKind, Regression, Result, Root, Scale, ScoreModel, State, Xi,
 };
 use schemars::JsonSchema;
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Reduction, Tensor};
 
 /// Regression of the prediction on its denoising target: mean over the batch of the error summed
-/// over all coefficients. Coefficients of padded points do not count.
+/// over all coefficients. What cannot move the point does not count: coefficients of padded points,
+/// and the part of a predicted score or noise that the stabiliser of the drive hides.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DenoisingConfig {
@@ -90,6 +91,9 @@ isotropy_core::register!(
     r#"{"type": "denoising", "weighting": "noise-scale", "times": "stratified"}"#
 );
 
+/// Coefficients up to which their projection is kept as a matrix for each point.
+const WIDEST: i64 = 64;
+
 #[derive(Debug)]
 struct Denoising {
     config: DenoisingConfig,
@@ -151,6 +155,42 @@ impl Denoising {
     }
 }
 
+/// Whether a prediction of this kind is made of coefficients of the fields that move points, of which
+/// only the horizontal part counts. The others are coordinates of points.
+fn moves_points(kind: PredictionKind) -> bool {
+    matches!(
+        kind,
+        PredictionKind::Noise
+            | PredictionKind::Score
+            | PredictionKind::PreconditionedScore
+            | PredictionKind::CovarianceScore
+    )
+}
+
+/// The projection on horizontal coefficients as matrices `[B, m, m]`, for coefficients of the shapes of
+/// `like` with `m` numbers a point; `None` where it is the identity. One value is read by the host.
+fn projection(fields: &dyn Drive, state: &State, like: &Xi) -> Option<Tensor> {
+    let columns = |xi: &Xi| {
+        let flat: Vec<Tensor> = xi.0.iter().map(|a| a.flatten(1, -1)).collect();
+        Tensor::cat(&flat, 1)
+    };
+    // Numbers without relation to each other, so that no direction is left out.
+    let probe = like.map(|a| (a.ones_like().cumsum(0, None) * 0.7 + 1.3).sin() + a);
+    let hidden = columns(&probe.sub(&fields.horizontal(state, &probe)));
+    if hidden.abs().max().double_value(&[]) == 0.0 {
+        return None;
+    }
+    let mut images = Vec::new();
+    for (k, factor) in like.0.iter().enumerate() {
+        for index in 0..factor.size()[1..].iter().product::<i64>() {
+            let unit = like.zeros_like();
+            let _ = unit.0[k].flatten(1, -1).select(1, index).fill_(1.0);
+            images.push(columns(&fields.horizontal(state, &unit)));
+        }
+    }
+    Some(Tensor::stack(&images, 2))
+}
+
 /// The mask `[B, N]` in a shape that broadcasts against coefficients `[B, N, ..]`; `None` when the
 /// coefficients do not belong to the index set (those of a rigid body).
 fn broadcast(mask: &Tensor, coefficients: &Tensor) -> Option<Tensor> {
@@ -200,7 +240,12 @@ impl Objective for Denoising {
 
         let mask = batch.mask();
         let heads = prediction.heads.iter().zip(&target).map(|(head, target)| {
-            self.head_error(prediction.kind, &perturbed.kernel, mask, head, target)
+            let head = if moves_points(prediction.kind) {
+                process.fields().horizontal(&perturbed.noisy, head)
+            } else {
+                head.clone()
+            };
+            self.head_error(prediction.kind, &perturbed.kernel, mask, &head, target)
         });
         let heads: Vec<Tensor> = heads.collect();
         // Parts cost a few operations each; in training they would be the price of every step.
@@ -241,7 +286,14 @@ impl Objective for Denoising {
         let heads = perturbed.target(kind)?;
         let columns: Vec<Tensor> =
             heads.iter().flat_map(|head| &head.0).map(|a| a.flatten(1, -1)).collect();
-        let inputs = model.inputs(&perturbed.noisy, &t)?;
-        Ok(Some(Columns { inputs, targets: Tensor::cat(&columns, 1) }))
+        let targets = Tensor::cat(&columns, 1);
+        let mut horizontal = None;
+        if moves_points(kind) {
+            if targets.size()[1] > WIDEST {
+                return Ok(None);
+            }
+            horizontal = projection(process.fields(), &perturbed.noisy, &heads[0]);
+        }
+        Ok(Some(Columns { inputs: model.inputs(&perturbed.noisy, &t)?, targets, horizontal }))
     }
 }

@@ -171,7 +171,7 @@ impl Gaussian {
         } else {
             let tau = self.coordinates().unwrapped(state);
             let score = kernel.score(prediction, Some(&kernel.centred(&tau, centre.as_ref())))?;
-            (tau, score)
+            (tau, self.fields().horizontal(state, &score))
         };
         let preconditioned = self.through(&score, Root::covariance);
         Ok(Reading { tau: from_centre(tau), score, preconditioned })

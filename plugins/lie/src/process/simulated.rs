@@ -116,10 +116,12 @@ impl Simulated {
     }
 
     /// Score and `S^2 score` of a prediction.
-    fn read(&self, t: f64, prediction: &Prediction) -> Result<(Xi, Xi)> {
+    fn read(&self, state: &State, t: f64, prediction: &Prediction) -> Result<(Xi, Xi)> {
         self.accepts_prediction(prediction.kind)?;
-        let kernel = self.last_step(t);
-        Ok((kernel.score(prediction, None)?, kernel.covariance_score(prediction, None)?))
+        let (kernel, fields) = (self.last_step(t), self.fields());
+        let score = kernel.score(prediction, None)?;
+        let preconditioned = kernel.covariance_score(prediction, None)?;
+        Ok((fields.horizontal(state, &score), fields.horizontal(state, &preconditioned)))
     }
 }
 
@@ -212,7 +214,7 @@ impl NoisingProcess for Simulated {
 
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let rate = self.clock.rate(step);
-        let (score, preconditioned) = self.read(step.from, prediction)?;
+        let (score, preconditioned) = self.read(state, step.from, prediction)?;
         let drift = self.pull(state, &self.coordinates().unwrapped(state)).scale(rate);
         let scale = rate.sqrt();
         let noise = self.roots().into_iter().map(|root| match root {
@@ -236,7 +238,7 @@ impl NoisingProcess for Simulated {
     /// To first order in the time that has passed (one reverse step without noise): use it near the
     /// data, for the last step of a sampler.
     fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
-        let (_, preconditioned) = self.read(t, prediction)?;
+        let (_, preconditioned) = self.read(state, t, prediction)?;
         let pull = self.pull(state, &self.coordinates().unwrapped(state));
         let displacement = preconditioned.sub(&pull).scale(self.elapsed(t));
         Ok(self.fields().flow(state, &displacement))

@@ -6,7 +6,7 @@ use super::flat::FlatParameters;
 use crate::execute::Prepared;
 use crate::guard::guard;
 use isotropy_core::{
-    LossContext, NoisingProcess, Objective, PredictionKind, Regression, Result, Split,
+    Columns, LossContext, NoisingProcess, Objective, PredictionKind, Regression, Result, Split,
 };
 use tch::Tensor;
 
@@ -27,8 +27,7 @@ pub struct ColumnTraining<'a> {
 
 struct Group {
     number: u64,
-    inputs: Vec<Tensor>,
-    targets: Vec<Tensor>,
+    batches: Vec<Columns>,
 }
 
 impl<'a> ColumnTraining<'a> {
@@ -80,11 +79,7 @@ impl<'a> ColumnTraining<'a> {
             self.objective.columns(self.network, self.kind, &states, batches as i64, &context)
         })?;
         let Some(columns) = columns else { return Ok(false) };
-        self.group = Some(Group {
-            number,
-            inputs: columns.inputs.f_split(batch, 0)?,
-            targets: columns.targets.f_split(batch, 0)?,
-        });
+        self.group = Some(Group { number, batches: columns.batches(batch)? });
         Ok(true)
     }
 
@@ -94,23 +89,22 @@ impl<'a> ColumnTraining<'a> {
     /// # Errors
     /// When the batch cannot be drawn, or libtorch refuses an operation.
     pub fn gradient(&mut self, index: u64) -> Result<(Tensor, Tensor)> {
-        let (batch, batches) = self.size;
+        let batches = self.size.1;
         let (number, within) = (index / batches, (index % batches) as usize);
         if self.group.as_ref().is_none_or(|group| group.number != number) {
             self.draw(number)?;
         }
         let group = self.group.as_ref().expect("the objective gave columns for the first group");
-        let (inputs, target) = (&group.inputs[within], &group.targets[within]);
+        let columns = &group.batches[within];
         let _no_grad = tch::no_grad_guard();
         let mut loss = None;
-        // d/d out of sum (out - target)^2 / B.
         let mut by_outputs = |outputs: &Tensor| -> Result<Tensor> {
-            let residual = outputs.f_sub(target)?;
-            let flat = residual.f_view([-1])?;
-            loss = Some(flat.f_dot(&flat)?.f_div_scalar_(batch as f64)?);
-            Ok(residual.shallow_clone().f_mul_scalar_(2.0 / batch as f64)?)
+            let (value, slope) = columns.loss(outputs)?;
+            loss = Some(value);
+            Ok(slope)
         };
-        guard("model", || self.network.differentiate(inputs, &mut by_outputs, &self.views))?;
+        let network = self.network;
+        guard("model", || network.differentiate(&columns.inputs, &mut by_outputs, &self.views))?;
         let loss = loss.expect("a regression asks for the derivative of its loss");
         Ok((loss, self.gradient.shallow_clone()))
     }
