@@ -109,6 +109,14 @@ impl ScoreModel for GroupAveraged {
         self.claims
     }
 
+    fn hold(&self, held: bool) {
+        self.inner.hold(held);
+    }
+
+    fn raw_scale(&self, state: &State, t: &Tensor) -> Result<Option<Xi>> {
+        self.inner.raw_scale(state, t)
+    }
+
     fn raw(&self) -> Option<&dyn ScoreModel> {
         Some(self.inner.as_ref())
     }

@@ -43,11 +43,10 @@ fn channels(irreps: &str, p: i64) -> Channels {
 #[test]
 fn the_published_network_has_80456_parameters_of_which_73544_act() {
     let idle = 40 * 64 + 288 + 56 * 64 + 480;
-    for irreps in ["1x1e", "1x1o"] {
-        let (store, _) =
-            network(1, |path| TensorFieldNetwork::new(path, channels(irreps, 2), PUBLISHED));
-        assert_eq!(parameters(&store) + idle, 80_456, "{irreps}");
-    }
+    let (store, _) =
+        network(1, |path| TensorFieldNetwork::new(path, channels("1x1e", 2), PUBLISHED));
+    assert_eq!(parameters(&store), 73_544);
+    assert_eq!(parameters(&store) + idle, 80_456);
 }
 
 #[test]
