@@ -1,5 +1,6 @@
 //! The conformance suite: what every registered component is checked for.
 
+pub mod coupled;
 pub mod covariance;
 mod drive;
 pub mod group;

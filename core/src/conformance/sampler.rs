@@ -17,10 +17,15 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 /// Mean and standard deviation of the Gaussian data.
 const LAW: (f64, f64) = (0.7, 0.25);
 
-/// The processes that a sampler is tried on, the first that it accepts.
-const PROCESSES: [&str; 2] = [
-    r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}"#,
-    r#"{"type": "ve", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 10.0}}"#,
+/// The processes that a sampler is tried on, the first that it accepts, each with the model that has
+/// the exact score.
+const PROCESSES: [(&str, &str); 3] = [
+    (r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}"#, "gaussian-tau-oracle"),
+    (
+        r#"{"type": "ve", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 10.0}}"#,
+        "gaussian-tau-oracle",
+    ),
+    (r#"{"type": "ve-bridge"}"#, "gaussian-bridge-oracle"),
 ];
 
 /// A process on translations of the plane and a model with the exact score of Gaussian data.
@@ -47,14 +52,18 @@ impl SamplerSubject {
         Self::on(PROCESSES[0], mean, std, batch)
     }
 
-    /// The first of a variance-preserving process in discrete time and an exploding one in
-    /// continuous time that the sampler accepts.
+    /// The first of a variance-preserving process in discrete time, an exploding one in continuous
+    /// time and a bridge that the sampler accepts.
     ///
-    /// # Errors When a component is not linked, or the sampler accepts neither.
+    /// # Errors
+    /// When a component is not linked, or the sampler accepts none.
     pub fn accepted_by(sampler: &dyn Sampler, mean: f64, std: f64, batch: i64) -> Result<Self> {
         let mut refusal = None;
         for process in PROCESSES {
-            let small = Self::on(process, mean, std, 1)?;
+            let small = match Self::on(process, mean, std, 1) {
+                Err(Error::Other(_)) if refusal.is_some() => continue,
+                small => small?,
+            };
             match run(sampler, &small, &Streams::new(0)) {
                 Err(error @ (Error::Config { .. } | Error::Unsupported(_))) => {
                     refusal.get_or_insert(error);
@@ -65,14 +74,15 @@ impl SamplerSubject {
         Err(refusal.unwrap_or_else(|| Error::Other("there is no process to try".into())))
     }
 
-    fn on(process: &str, mean: f64, std: f64, batch: i64) -> Result<Self> {
+    fn on((process, model): (&str, &str), mean: f64, std: f64, batch: i64) -> Result<Self> {
         let drive: Box<dyn RepresentationConfig> = named(r#"{"type": "translations"}"#)?;
         let process: Box<dyn ProcessConfig> = named(process)?;
-        let model: Box<dyn ModelConfig> = named(&format!(
-            r#"{{"type": "gaussian-tau-oracle", "mean": [{mean}], "std": [{std}]}}"#
-        ))?;
+        let model: Box<dyn ModelConfig> =
+            named(&format!(r#"{{"type": "{model}", "mean": [{mean}], "std": [{std}]}}"#))?;
+        // The other end of a bridge; nothing else looks at it.
+        let plane = crate::FieldSpec::new(&[2], crate::Moves::Point);
         let template = State::random(
-            &crate::StateSpec::new(crate::FieldSpec::new(&[2], crate::Moves::Point)),
+            &crate::StateSpec::new(plane.clone()).with_context("end", plane),
             batch,
             cpu(Kind::Double),
             &mut Streams::new(0).stream("check sampler", 0),

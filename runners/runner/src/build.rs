@@ -212,8 +212,9 @@ fn check_noise(experiment: &Experiment, symmetry: Option<&dyn Representation>) -
             symmetry.group().name()
         ),
     };
-    Err(Error::config("/sampling/noise", why)
-        .with_help("name a finite symmetry such as \"image-permutation\", or set \"noise\": \"fresh\""))
+    Err(Error::config("/sampling/noise", why).with_help(
+        "name a finite symmetry such as \"image-permutation\", or set \"noise\": \"fresh\"",
+    ))
 }
 
 fn check_weights(experiment: &Experiment, objective: Option<&dyn Objective>) -> Result<()> {

@@ -200,6 +200,8 @@ pub struct Sampling {
     pub batch: i64,
     /// Where samples start.
     pub start: Start,
+    /// Whether the noise moves with the input.
+    pub noise: NoiseOf,
     /// Which weights: null for the raw ones, or one of the rates in `train.ema`.
     pub ema: Option<f64>,
     /// States kept along the way of the first batch, for plots; 0 keeps none.
@@ -209,8 +211,21 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { count: 1000, batch: 10_000, start: Start::Prior, ema: None, trajectory: 0 }
+        Self { count: 1000, batch: 10_000, start: Start::Prior, noise: NoiseOf::Fresh, ema: None, trajectory: 0 }
     }
+}
+
+/// Where the noise of a sampler comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoiseOf {
+    /// Independent of the input: the law of the samples is equivariant.
+    Fresh,
+    /// Drawn at the canonical form of the input under the experiment's `symmetry` (a finite group) and
+    /// moved with it: every run is equivariant, with the same law. The input is the context that moves
+    /// (the other end of a bridge), or else the start itself. Inputs that are symmetric themselves
+    /// have no one canonical form; for them the law alone is equivariant.
+    Coupled,
 }
 
 /// Where samples start.

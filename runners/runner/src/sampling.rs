@@ -6,7 +6,8 @@ use crate::guard::guard;
 use crate::progress::Progress;
 use crate::signals::StopFlag;
 use isotropy_core::{
-    CoupledNoise, Dataset, Error, FreshNoise, Noise, Result, ScoreModel, Split, State, Streams, coupled,
+    CoupledNoise, Dataset, Error, FreshNoise, Noise, Result, ScoreModel, Split, State, Streams,
+    coupled,
 };
 use tch::{Kind, Tensor};
 

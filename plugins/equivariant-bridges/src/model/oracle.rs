@@ -25,18 +25,19 @@ pub struct GaussianBridgeConfig {
     /// How much the mean grows with the other end; no unit.
     #[serde(default)]
     pub slope: f64,
-    /// Standard deviation, in the unit of the data; non-negative.
+    /// Standard deviation, in the unit of the data; non-negative; one number for all coordinates or
+    /// one for each.
     #[serde(default = "half")]
-    #[schemars(range(min = 0.0, max = 1e9))]
-    pub std: f64,
+    #[schemars(length(min = 1), inner(range(min = 0.0, max = 1e9)))]
+    pub std: Vec<f64>,
 }
 
 fn zero() -> Vec<f64> {
     vec![0.0]
 }
 
-fn half() -> f64 {
-    0.5
+fn half() -> Vec<f64> {
+    vec![0.5]
 }
 
 #[typetag::serde(name = "gaussian-bridge-oracle")]
@@ -44,7 +45,7 @@ impl ModelConfig for GaussianBridgeConfig {
     fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let process = context.denoised()?;
         process.accepts(context.spec)?;
-        if !(self.std.is_finite() && self.std >= 0.0) {
+        if self.std.iter().any(|std| !(std.is_finite() && *std >= 0.0)) {
             return Err(Error::config("/std", "a standard deviation must not be negative"));
         }
         let shapes = context.xi_shape()?;
@@ -52,14 +53,17 @@ impl ModelConfig for GaussianBridgeConfig {
             return Err(Error::config("", "this oracle is for drives with one factor"));
         };
         let count: i64 = shape.iter().product();
-        let mean = match self.mean.as_slice() {
-            [one] => Tensor::from(*one),
-            each if each.len() as i64 == count => Tensor::from_slice(each).view(shape.as_slice()),
-            each => {
-                let message = format!("{} numbers for {count} coordinates", each.len());
-                return Err(Error::config("/mean", message));
+        let each = |pointer: &str, list: &[f64]| match list {
+            [one] => Ok(Tensor::from(*one)),
+            list if list.len() as i64 == count => {
+                Ok(Tensor::from_slice(list).view(shape.as_slice()))
+            }
+            list => {
+                let message = format!("{} numbers for {count} coordinates", list.len());
+                Err(Error::config(pointer, message))
             }
         };
+        let (mean, std) = (each("/mean", &self.mean)?, each("/std", &self.std)?);
         let kernel = process.kernel_of_time().filter(|kernel| {
             let t = Tensor::full([1, 1], process.time().start, tch::kind::DOUBLE_CPU);
             kernel(&t).shift.is_some() && context.spec.given(END).is_some()
@@ -72,7 +76,7 @@ impl ModelConfig for GaussianBridgeConfig {
             drive: process.drive().clone(),
             mean,
             slope: self.slope,
-            variance: self.std * self.std,
+            variance: std.square(),
         }))
     }
 }
@@ -82,7 +86,7 @@ isotropy_core::register!(
     "gaussian-bridge-oracle",
     GaussianBridgeConfig,
     "exact denoiser of a bridge whose clean end is Gaussian given the other",
-    r#"{"type": "gaussian-bridge-oracle", "mean": [0.1], "slope": 0.2, "std": 0.3}"#
+    r#"{"type": "gaussian-bridge-oracle", "mean": [0.1], "slope": 0.2, "std": [0.3]}"#
 );
 
 struct Oracle {
@@ -91,7 +95,8 @@ struct Oracle {
     /// In double precision on the CPU; moved to the kind and device of the state when it is asked for.
     mean: Tensor,
     slope: f64,
-    variance: f64,
+    /// As the mean.
+    variance: Tensor,
 }
 
 impl ScoreModel for Oracle {
@@ -113,9 +118,10 @@ impl ScoreModel for Oracle {
         else {
             return Err(Error::Unsupported("a bridge has one factor and a known end".into()));
         };
-        let mean = self.mean.to_kind(x.kind()).to_device(x.device());
+        let here = |a: &Tensor| a.to_kind(x.kind()).to_device(x.device());
+        let (mean, v) = (here(&self.mean), here(&self.variance));
         let m = end.single() * self.slope + mean;
-        let gain = b * self.variance / (b.square() * self.variance + std.square());
+        let gain = b * &v / (b.square() * &v + std.square());
         let rest = x - a * end.single() - b * &m;
         Ok(Prediction::one(PredictionKind::Clean, Xi::from(m + gain * rest)))
     }

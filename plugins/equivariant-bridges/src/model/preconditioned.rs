@@ -2,8 +2,8 @@
 
 use super::scales::{BridgeScales, DataMoments};
 use isotropy_core::{
-    Error, KernelOfTime, ModelConfig, ModelContext, NoisingProcess, Prediction, PredictionKind,
-    Representation, Result, ScoreModel, State, Xi,
+    Error, FlowCoordinates, KernelOfTime, ModelConfig, ModelContext, NoisingProcess, Prediction,
+    PredictionKind, Representation, Result, ScoreModel, State, Xi,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,26 +123,37 @@ impl Preconditioned {
     }
 }
 
+impl Preconditioned {
+    fn coordinates(&self) -> &dyn FlowCoordinates {
+        let coordinates = self.drive.drive().and_then(isotropy_core::Drive::coordinates);
+        coordinates.expect("a bridge is on translations, which have coordinates")
+    }
+
+    /// The scalings at times `[B]`, in a shape that broadcasts against `x`.
+    fn scales(&self, x: &Tensor, t: &Tensor) -> Result<BridgeScales> {
+        let mut lead = vec![1; x.dim()];
+        lead[0] = -1;
+        let kernel = (self.kernel)(&t.to_kind(x.kind()).view(lead.as_slice()));
+        BridgeScales::new(&kernel, &self.moments)
+    }
+}
+
 impl ScoreModel for Preconditioned {
     fn predicts(&self) -> PredictionKind {
         PredictionKind::Clean
     }
 
     fn predict(&self, state: &State, t: &Tensor, train: bool) -> Result<Prediction> {
-        let coordinates = self.drive.drive().and_then(isotropy_core::Drive::coordinates);
-        let coordinates = coordinates.expect("a bridge is on translations, which have coordinates");
         // Below the first time the label would run away.
         let label = t.clamp_min(self.start).log() * self.label;
         if self.scaling == Scaling::Simple {
             let raw = self.inner.predict(state, &label, train)?;
             return Ok(Prediction { kind: PredictionKind::Clean, heads: raw.heads });
         }
+        let coordinates = self.coordinates();
         let tau = coordinates.unwrapped(state);
         let x = tau.single();
-        let mut lead = vec![1; x.dim()];
-        lead[0] = -1;
-        let kernel = (self.kernel)(&t.to_kind(x.kind()).view(lead.as_slice()));
-        let scales = BridgeScales::new(&kernel, &self.moments)?;
+        let scales = self.scales(x, t)?;
         let seen = coordinates.point(state, &Xi::from(x * scales.input));
         let raw = self.inner.predict(&seen, &label, train)?;
         let clean = (x * scales.skip).addcmul(raw.heads[0].single(), &scales.out);
@@ -151,6 +162,17 @@ impl ScoreModel for Preconditioned {
 
     fn claims_symmetry(&self) -> bool {
         self.inner.claims_symmetry()
+    }
+
+    fn hold(&self, held: bool) {
+        self.inner.hold(held);
+    }
+
+    fn raw_scale(&self, state: &State, t: &Tensor) -> Result<Option<Xi>> {
+        Ok(match self.scaling {
+            Scaling::Simple => None,
+            Scaling::Bridge => Some(self.scales(state.x(), t)?.out.into()),
+        })
     }
 
     fn raw(&self) -> Option<&dyn ScoreModel> {
