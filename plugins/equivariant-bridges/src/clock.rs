@@ -161,13 +161,13 @@ impl BridgeClock {
         }
     }
 
-    /// `rho` of Doob's h.
-    pub fn pull(&self, t: f64) -> f64 {
+    /// `1 - rho` of Doob's h, without the difference: `x_T - rho x = (x_T - x) + (1 - rho) x`.
+    pub fn slack(&self, t: f64) -> f64 {
         match self.base {
             Base::Preserving { beta_d, beta_min } => {
-                (-0.5 * Self::exponent(beta_d, beta_min, t, self.end)).exp()
+                -(-0.5 * Self::exponent(beta_d, beta_min, t, self.end)).exp_m1()
             }
-            _ => 1.0,
+            _ => 0.0,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::measure::{Found, largest, relative_xi, worse};
 use super::{NO_COORDINATES, NO_KERNEL, Subject, need};
-use crate::{Result, Step};
+use crate::{Result, Step, Xi};
 use tch::Kind;
 
 /// Where on the axis steps are tried.
@@ -36,7 +36,9 @@ impl Subject<'_> {
         let state = self.clean_state(64, Kind::Double)?;
         let (end, tau) = (self.process.known_end(&state)?, coordinates.unwrapped(&state));
         let zero = self.no_score(&state);
-        let size = 1.0 + tau.0.iter().map(largest).fold(0.0, f64::max);
+        // All numbers that the drift is made of: the known end pulls, too.
+        let most = |xi: &Xi| xi.0.iter().map(largest).fold(0.0, f64::max);
+        let size = 1.0 + most(&tau) + end.as_ref().map_or(0.0, most);
         let mut worst: f64 = 0.0;
         for step in FRACTIONS.map(|fraction| self.step(fraction)) {
             let noisy = need!(self.gauss(&state, step.from)?, NO_KERNEL);

@@ -209,7 +209,8 @@ impl NoisingProcess for Bridge {
         let centred = self.centred(&tau, &end, t);
         let score = self.gauss(t).score(prediction, Some(&centred))?;
         let (rate, drift) = (self.clock.noise_rate(step), self.clock.drift_rate(step));
-        let h = end.sub(&tau.scale(self.clock.pull(t))).scale(rate / self.clock.ahead(t));
+        let h = end.sub(&tau).add_scaled(&tau, self.clock.slack(t));
+        let h = h.scale(rate / self.clock.ahead(t));
         Ok(Terms {
             drift: if drift == 0.0 { tau.zeros_like() } else { tau.scale(-0.5 * drift) },
             noise: vec![NoiseOperator::White(rate.max(0.0).sqrt())],
@@ -276,10 +277,10 @@ impl NoisingProcess for Bridge {
         self.accepts(spec)?;
         symmetry.accepts(spec)?;
         let t = 0.5 * (self.time.start + self.time.end);
-        let (drift, pull) = (self.clock.drift_rate(Step::at(t)), self.clock.pull(t));
+        let (drift, slack) = (self.clock.drift_rate(Step::at(t)), self.clock.slack(t));
         probe_symmetry(self.fields(), symmetry, spec, |state| {
             let tau = self.coordinates().unwrapped(state);
-            Ok(self.end(state)?.add_scaled(&tau, -pull - 0.5 * drift))
+            Ok(self.end(state)?.add_scaled(&tau, slack - 1.0 - 0.5 * drift))
         })
         .map_err(|error| match (error, spec.given(END)) {
             (Error::Unsupported(why), Some(end)) if end.moves != spec.value.moves => {

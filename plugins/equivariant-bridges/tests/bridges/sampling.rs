@@ -85,7 +85,7 @@ fn samples_have_the_law_of_the_clean_end() {
         json!({"type": "ve-bridge"}),
         json!({"type": "vp-bridge"}),
         json!({"type": "brownian-bridge", "steps": null}),
-        json!({"type": "brownian-bridge", "steps": 200}),
+        json!({"type": "brownian-bridge", "steps": 1000}),
     ] {
         let process = process(&bridge);
         let like = images(4000, 2);
@@ -105,7 +105,7 @@ fn samples_have_the_law_of_the_clean_end() {
         // 16,000 numbers: 0.0024 and 0.6 % of the standard deviation.
         assert!(mean.abs() < 0.01, "{bridge}: mean {mean}");
         assert!((std / 0.3 - 1.0).abs() < 0.06, "{bridge}: standard deviation {std}");
-        let evaluations = if discrete { 200 } else { 3 * 60 - 1 };
+        let evaluations = if discrete { 1000 } else { 3 * 60 - 1 };
         assert_eq!(sampled.evaluations, evaluations);
     }
 }
@@ -120,7 +120,11 @@ fn without_churn_samples_are_means() {
     let start = process.prior(&like, &mut Streams::new(0).stream("prior", 0)).unwrap();
     let sampled = run(&chosen, process.as_ref(), oracle.as_ref(), start).unwrap();
     let expected = &like.given("end").unwrap().tensor * 0.2 + 0.1;
-    assert!(distance(sampled.state.x(), &expected) < 1e-3);
+    // At the other end the flow has a boundary layer like the root of time, which the first step
+    // misses; noise of 0.3 would show.
+    let error = distance(sampled.state.x(), &expected);
+    println!("off the mean by {error:.1e}");
+    assert!(error < 0.01, "{error}");
     assert_eq!(sampled.evaluations, 79);
 }
 
