@@ -17,7 +17,8 @@
 //! frees a discrete process of its tables' rates.
 
 use crate::sampler::reverse_rate;
-use crate::{Kernel, NoisingProcess, Scale, Step, Terms, Xi};
+use crate::{NoisingProcess, Scale, Step, Terms, Xi};
+use tch::{Kind, Tensor};
 
 /// The variable of integration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +31,24 @@ pub enum Axis {
     Time,
 }
 
-/// `(mean, std)` where all factors share one kernel whose scales do not depend on the point.
-fn one_kernel(kernel: Option<Kernel>) -> Option<(f64, f64)> {
-    let kernel = kernel?;
-    let (Some(Scale::Same(mean)), Some(Scale::Same(std))) =
-        (kernel.mean.first(), kernel.std.first())
-    else {
-        return None;
+/// `(mean, std)` of the kernel at a time, where all factors share one whose scales do not depend on the
+/// point.
+fn one_kernel(process: &dyn NoisingProcess, t: f64) -> Option<(f64, f64)> {
+    let number = |scale: &Scale| match scale {
+        Scale::Same(a) => Some(*a),
+        Scale::Each(a) if a.numel() == 1 => Some(a.to_kind(Kind::Double).double_value(&[0, 0])),
+        Scale::Each(_) => None,
     };
+    // Where the colour depends on the state, the scales alone are known as functions of time.
+    let kernel = match process.kernel(t) {
+        Some(kernel) => kernel,
+        None => process.kernel_of_time()?(&Tensor::from_slice(&[t]).view([1, 1])),
+    };
+    let (mean, std) = (number(kernel.mean.first()?)?, number(kernel.std.first()?)?);
     let same = |scales: &[Scale], value: f64| {
-        scales.iter().all(|s| matches!(s, Scale::Same(a) if (a - value).abs() <= 1e-12 * value))
+        scales.iter().all(|s| number(s).is_some_and(|a| (a - value).abs() <= 1e-12 * value))
     };
-    (same(&kernel.mean, *mean) && same(&kernel.std, *std)).then_some((*mean, *std))
+    (same(&kernel.mean, mean) && same(&kernel.std, std)).then_some((mean, std))
 }
 
 impl Axis {
@@ -49,11 +56,11 @@ impl Axis {
     pub fn of(process: &dyn NoisingProcess) -> Self {
         let time = process.time();
         let middle = 0.5 * (time.start + time.prior);
-        let probes = [time.start, middle, time.prior].map(|t| one_kernel(process.kernel(t)));
+        let probes = [time.start, middle, time.prior].map(|t| one_kernel(process, t));
         let all = |law: &dyn Fn(f64, f64) -> bool| {
             probes.iter().all(|probe| probe.is_some_and(|(mean, std)| law(mean, std)))
         };
-        if all(&|mean, std| (mean * mean + std * std - 1.0).abs() < 1e-9) {
+        if all(&|mean, std| (mean * mean + std * std - 1.0).abs() < 1e-5) {
             Self::Angle
         } else if all(&|mean, _| (mean - 1.0).abs() < 1e-12) {
             Self::Level
@@ -64,7 +71,7 @@ impl Axis {
 
     /// The variable at a time.
     pub fn at(self, process: &dyn NoisingProcess, t: f64) -> f64 {
-        match (self, one_kernel(process.kernel(t))) {
+        match (self, one_kernel(process, t)) {
             (Self::Angle, Some((mean, std))) => std.atan2(mean),
             (Self::Level, Some((_, std))) => std,
             _ => t,

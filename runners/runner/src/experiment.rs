@@ -198,6 +198,10 @@ pub struct Sampling {
     /// Samples that run together; results do not depend on what else runs, but on this number.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub batch: i64,
+    /// Samples of each test point that gives its shapes and context, one after the other; `count` and
+    /// `batch` are multiples of it.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub repeats: i64,
     /// Where samples start.
     pub start: Start,
     /// Whether the noise moves with the input.
@@ -211,7 +215,15 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { count: 1000, batch: 10_000, start: Start::Prior, noise: NoiseOf::Fresh, ema: None, trajectory: 0 }
+        Self {
+            count: 1000,
+            batch: 10_000,
+            repeats: 1,
+            start: Start::Prior,
+            noise: NoiseOf::Fresh,
+            ema: None,
+            trajectory: 0,
+        }
     }
 }
 

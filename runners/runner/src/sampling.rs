@@ -40,11 +40,13 @@ pub fn sample(
         .as_deref()
         .ok_or_else(|| Error::config("/sampler", "nothing can be sampled without a `sampler`"))?;
     let process = built.process.as_deref().expect("a sampler is only built beside a process");
+    let repeats = repeats(options)?;
     if options.start == Start::Input
         && let Some(len) = dataset.len(Split::Test)
-        && (len as i64) < options.count
+        && (len as i64) < options.count / repeats
     {
-        let message = format!("{} inputs were asked for; the test split has {len}", options.count);
+        let inputs = options.count / repeats;
+        let message = format!("{inputs} inputs were asked for; the test split has {len}");
         return Err(Error::config("/sampling/count", message));
     }
     // The symmetry that noise is coupled to.
@@ -57,11 +59,15 @@ pub fn sample(
     let mut progress = Progress::new("sample", options.count as u64, 0);
     for k in 0..batches {
         let size = options.batch.min(options.count - k as i64 * options.batch);
-        let points = dataset.batch(Split::Test, k, options.batch, streams)?;
+        let points = dataset.batch(Split::Test, k, options.batch / repeats, streams)?;
         let start = match options.start {
-            Start::Input => process.fields().lift(points.narrow(0, size))?,
+            Start::Input => {
+                let points = repeated(&points.narrow(0, size / repeats), repeats);
+                process.fields().lift(points)?
+            }
             Start::Prior => {
-                let template = at_least(dataset, points, size, streams)?;
+                let template = at_least(dataset, points, size / repeats, streams)?;
+                let template = repeated(&template, repeats);
                 let mut stream = streams.stream("prior", k);
                 guard("process", || match symmetry {
                     Some(symmetry) => coupled::prior(process, symmetry, &template, &mut stream),
@@ -118,6 +124,26 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.hold(false);
     }
+}
+
+/// Samples of each test point.
+fn repeats(options: &Sampling) -> Result<i64> {
+    let repeats = options.repeats.max(1);
+    for (pointer, number) in [("count", options.count), ("batch", options.batch)] {
+        if number % repeats != 0 {
+            let message = format!("{number} is no multiple of the {repeats} repeats of each point");
+            return Err(Error::config(format!("/sampling/{pointer}"), message));
+        }
+    }
+    Ok(repeats)
+}
+
+/// Each point of a batch so many times, one after the other.
+fn repeated(points: &State, repeats: i64) -> State {
+    if repeats == 1 {
+        return points.clone();
+    }
+    points.map_batched(|tensor| tensor.repeat_interleave_self_int(repeats, 0, None))
 }
 
 /// A template of `size` points: the test split from the start as often as it takes.

@@ -95,7 +95,7 @@ impl Metric for ConditionalEquivariance {
         let moved = symmetry.act(&h, &start)?;
         let fresh = FreshNoise::new(evaluation.streams, "conditional equivariance");
         let mut noise = RecordingNoise::new(fresh);
-        let mut run = |start: State, noise: &mut dyn isotropy_core::Noise| {
+        let run = |start: State, noise: &mut dyn isotropy_core::Noise| {
             sampler.run(process, evaluation.model, start, noise, &mut unobserved)
         };
         let here = run(start, &mut noise)?.state;

@@ -2,6 +2,7 @@
 
 mod bi_dimensional;
 mod claim;
+mod conditioned;
 mod egnn;
 mod field;
 mod point_attention;
@@ -9,6 +10,7 @@ mod tensor_field;
 
 pub use bi_dimensional::BiDimensionalAttentionConfig;
 pub use claim::{Moved, claims, claims_parts};
+pub use conditioned::ConditionedConfig;
 pub use egnn::EgnnConfig;
 pub use field::{FieldInput, FieldModel, FieldNetwork, Head, require_range};
 pub use point_attention::PointAttentionConfig;
