@@ -2,10 +2,12 @@
 //! by averaging, noise that turns with the image, and the metrics that tell.
 
 pub mod clamped;
+pub mod dataset;
 pub mod estimate;
 pub mod objective;
 pub mod sampler;
 pub mod schedule;
+pub mod source;
 
 isotropy_core::plugin!(
     "Structure-preserving diffusion of images: equivariant U-Nets, datasets, metrics"

@@ -106,8 +106,11 @@ impl ImagePermutation {
         Tensor::stack(&rows, 0)
     }
 
-    /// Images `[B, .., H, W]` under one element each.
-    fn permute(&self, g: &Element, images: &Tensor) -> Result<Tensor> {
+    /// Images `[B, .., H, W]`, of any kind, under one element each.
+    ///
+    /// # Errors
+    /// `Unsupported` where the tensor holds no images, or quarter turns meet images that are not square.
+    pub fn permute(&self, g: &Element, images: &Tensor) -> Result<Tensor> {
         let shape = images.size();
         let &[batch, .., height, width] = shape.as_slice() else {
             return Err(Error::Unsupported(format!("no images of shape {shape:?}")));
