@@ -7,12 +7,13 @@ mod golden_cases {
     pub mod brownian;
     pub mod case;
     pub mod components;
+    pub mod fields;
     pub mod images;
     pub mod lie;
 }
 
 use golden_cases::case::Case;
-use golden_cases::{bridges, brownian, components, images, lie};
+use golden_cases::{bridges, brownian, components, fields, images, lie};
 use isotropy_groups as _;
 use isotropy_lie as _;
 use serde_json::Value;
@@ -26,22 +27,11 @@ const WAITING: &[(&str, &str)] = &[
     ("dock_reverse_rotation", "docking"),
     ("gaussian_rbf", "conformers"),
     // spdm.json
-    ("embedding", "Gaussian-process fields"),
-    ("group_action", "Gaussian-process fields"),
     // geomndp.json
-    ("analytic_score", "Gaussian-process fields"),
-    ("beta_schedule", "Gaussian-process fields"),
     ("conditional_sampling", "Gaussian-process fields"),
     ("conditional_sampling_affine", "Gaussian-process fields"),
     ("coordinates", "trajectories on the sphere"),
-    ("data_grid", "Gaussian-process fields"),
-    ("data_sawtooth", "Gaussian-process fields"),
-    ("dsm", "Gaussian-process fields"),
-    ("gp_posterior", "Gaussian-process fields"),
-    ("kernel_gram", "Gaussian-process fields"),
     ("loglik_probability_flow", "Gaussian-process fields"),
-    ("lr_schedule", "Gaussian-process fields"),
-    ("ou_marginal", "Gaussian-process fields"),
     ("sphere_geometry", "trajectories on the sphere"),
 ];
 
@@ -52,6 +42,7 @@ fn cover(case: &Case) -> Option<()> {
         .or_else(|| brownian::cover(case))
         .or_else(|| bridges::cover(case))
         .or_else(|| images::cover(case))
+        .or_else(|| fields::cover(case))
 }
 
 fn folder() -> PathBuf {

@@ -13,11 +13,18 @@ pub enum LearningRateConfig {
         #[serde(default)]
         warm_up_steps: u64,
     },
-    /// Linear warm-up, then half a cosine down to `final_factor` at the last step of the run.
+    /// Linear warm-up, then half a cosine down to `final_factor`, which is kept from there on.
     WarmUpCosine {
-        /// Steps of linear growth from 0 to 1 at the start.
+        /// Steps of linear growth to 1 at the start.
         #[serde(default)]
         warm_up_steps: u64,
+        /// The factor of the first step of the warm-up; `null` for growth from 0, whose first step moves already.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        initial_factor: Option<f64>,
+        /// The step that gets the final factor, counted from the start of the run; `null` for the last one.
+        #[serde(default)]
+        decay_steps: Option<u64>,
         /// The factor at the end.
         #[serde(default)]
         #[schemars(range(min = 0.0, max = 1.0))]
@@ -117,12 +124,21 @@ impl LearningRate {
     pub fn factor(&self, step: u64) -> f64 {
         match &self.config {
             LearningRateConfig::Constant { warm_up_steps } => warm_up(step, *warm_up_steps),
-            LearningRateConfig::WarmUpCosine { warm_up_steps, final_factor } => {
+            LearningRateConfig::WarmUpCosine {
+                warm_up_steps,
+                initial_factor,
+                decay_steps,
+                final_factor,
+            } => {
                 if step < *warm_up_steps {
-                    return warm_up(step, *warm_up_steps);
+                    return match initial_factor {
+                        Some(first) => first + (1.0 - first) * step as f64 / *warm_up_steps as f64,
+                        None => warm_up(step, *warm_up_steps),
+                    };
                 }
                 // The last step, number total_steps - 1, gets exactly the final factor.
-                let length = self.total_steps.saturating_sub(1).saturating_sub(*warm_up_steps);
+                let last = decay_steps.unwrap_or(self.total_steps.saturating_sub(1));
+                let length = last.saturating_sub(*warm_up_steps);
                 let share = if length == 0 {
                     1.0
                 } else {
@@ -205,17 +221,32 @@ mod tests {
 
     #[test]
     fn cosine_starts_at_one_and_ends_at_the_final_factor() {
-        let schedule =
-            LearningRateConfig::WarmUpCosine { warm_up_steps: 10, final_factor: 0.1 }.build(110);
+        let cosine = LearningRateConfig::WarmUpCosine {
+            warm_up_steps: 10,
+            initial_factor: None,
+            decay_steps: None,
+            final_factor: 0.1,
+        };
+        let schedule = cosine.build(110);
         let factors: Vec<f64> = (0..110).map(|s| schedule.factor(s)).collect();
         assert!(factors[0] > 0.0 && factors[..=10].windows(2).all(|w| w[0] < w[1]), "{factors:?}");
         assert_eq!(factors[10], 1.0);
         assert!((factors[109] - 0.1).abs() < 1e-15);
         assert!(factors[10..].windows(2).all(|w| w[0] > w[1]));
         assert!((schedule.factor(1_000_000) - 0.1).abs() < 1e-15, "stays there after the end");
-        let short =
-            LearningRateConfig::WarmUpCosine { warm_up_steps: 10, final_factor: 0.1 }.build(3);
+        let short = cosine.build(3);
         assert!((0..20).all(|s| short.factor(s).is_finite()), "a run shorter than its warm-up");
+    }
+
+    #[test]
+    fn warm_up_may_start_above_zero_and_the_decay_end_before_the_run() {
+        let json = serde_json::json!({"type": "warm-up-cosine", "warm_up_steps": 4, "initial_factor": 0.2,
+            "decay_steps": 14, "final_factor": 0.1});
+        let config: LearningRateConfig = serde_json::from_value(json).expect("valid");
+        let schedule = config.build(1000);
+        let near = |step, value: f64| (schedule.factor(step) - value).abs() < 1e-15;
+        assert!(near(0, 0.2) && near(2, 0.6) && near(4, 1.0) && near(9, 0.55));
+        assert!(near(14, 0.1) && near(15, 0.1) && near(999, 0.1));
     }
 
     #[test]
