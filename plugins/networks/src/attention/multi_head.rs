@@ -49,18 +49,12 @@ impl MultiHeadAttention {
         let size = x.size();
         let (sequences, n) = (size[0], size[1]);
         let depth = self.width / self.heads;
-        // Heads stay views into one buffer: [S, n, 3, heads, depth] seen as 3 times [S, heads, n, depth].
+        // Heads stay views into one buffer: [S, n, 3, heads, depth] seen as 3 times [S, heads, n, depth]. Unbound
+        // together, their gradients are written side by side; one by one, each would fill a buffer of its own.
         let all = self.input.forward(x).view([sequences, n, 3, self.heads, depth]);
-        let head = |k| all.select(2, k).transpose(1, 2);
+        let parts = all.transpose(1, 3).unbind(2);
         let mixed = Tensor::scaled_dot_product_attention(
-            &head(0),
-            &head(1),
-            &head(2),
-            hidden,
-            0.0,
-            false,
-            None,
-            false,
+            &parts[0], &parts[1], &parts[2], hidden, 0.0, false, None, false,
         );
         self.output.forward(&mixed.transpose(1, 2).reshape([sequences, n, self.width]))
     }

@@ -97,12 +97,11 @@ impl AttentionNetwork {
         for block in &self.blocks {
             let y = &s + block.time.forward(&time).view([batch, 1, 1, self.width]);
             let attended = GELU.forward(&block.attend(&y, hidden.as_ref()));
-            let residual = attended.narrow(-1, 0, self.width);
-            let skip = attended.narrow(-1, self.width, self.width);
-            s = (s + residual) * FRAC_1_SQRT_2;
+            let halves = attended.split(self.width, -1);
+            s = (s + &halves[0]) * FRAC_1_SQRT_2;
             skips = Some(match skips {
-                Some(sum) => sum + skip,
-                None => skip,
+                Some(sum) => sum + &halves[1],
+                None => halves[1].shallow_clone(),
             });
         }
         let scale = 1.0 / (self.blocks.len().max(1) as f64).sqrt();
