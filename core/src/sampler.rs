@@ -37,6 +37,15 @@ pub trait Sampler: Send + std::fmt::Debug {
     /// What it needs from a prediction.
     fn purpose(&self) -> Purpose;
 
+    /// Whether it can integrate this process with its steps, before the first one: what is refused here
+    /// is refused while a configuration is checked. The default refuses nothing.
+    ///
+    /// # Errors
+    /// The reason, with a pointer into the sampler's configuration.
+    fn accepts(&self, _process: &dyn NoisingProcess) -> Result<()> {
+        Ok(())
+    }
+
     /// Runs from `start` to data.
     ///
     /// # Errors

@@ -3,28 +3,20 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
+use isotropy_core::conformance::Status;
 use isotropy_core::conformance::group::check_group;
 use isotropy_core::conformance::representation::check_representation;
-use isotropy_core::conformance::{CheckResult, Status};
 use isotropy_core::{
     Drive, Element, FiniteGroup, FlowCoordinates, Group, LieGroup, Representation, Result, State,
-    StateSpec, Stream, Streams, Xi,
+    Stream, Streams, Xi,
 };
 use isotropy_groups::group::{Cyclic, So3, SoN};
 use isotropy_groups::representation::{Polar, PolarChart, Spherical, SphericalChart};
 use std::f64::consts::PI;
+use support::{Mistake, WrongDrive, assert_fails};
 use tch::{Device, Kind, Tensor};
-
-fn assert_fails(results: &[CheckResult], check: &str) {
-    // The name of a check, without the kind that it ran in.
-    let name =
-        |r: &CheckResult| r.check.trim_end_matches(" (f64)").trim_end_matches(" (f32)").to_string();
-    let named: Vec<&CheckResult> = results.iter().filter(|r| name(r) == check).collect();
-    assert!(!named.is_empty(), "there is no check '{check}'");
-    // A panic would be a mistake of the mistake, not something that the check found.
-    let found = |r: &CheckResult| r.status == Status::Fail && !r.why.contains("panicked");
-    assert!(named.iter().any(|r| found(r)), "'{check}' does not bite: {named:#?}");
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GroupMistake {
@@ -322,149 +314,90 @@ enum DriveMistake {
     FieldsMixed,
 }
 
-/// A chart's drive with a mistake.
-#[derive(Debug)]
-struct WrongDrive<D>(D, DriveMistake);
-
-impl<D: Drive> WrongDrive<D> {
-    fn is(&self, mistake: DriveMistake) -> bool {
-        self.1 == mistake
-    }
-    fn chart(&self) -> &dyn FlowCoordinates {
-        self.0.coordinates().unwrap()
-    }
-}
-
 fn flip(xi: &Xi, slot: i64) -> Xi {
     let xi = xi.single().copy();
     let _ = xi.select(-1, slot).neg_();
     xi.into()
 }
 
-impl<D: Drive> Representation for WrongDrive<D> {
-    fn name(&self) -> String {
-        format!("{:?}", self.1)
-    }
-    fn group(&self) -> &dyn Group {
-        self.0.group()
-    }
-    fn accepts(&self, spec: &StateSpec) -> Result<()> {
-        self.0.accepts(spec)
-    }
-    fn act(&self, g: &Element, state: &State) -> Result<State> {
-        match self.1 {
-            DriveMistake::ActsByTheInverse => self.0.act(&self.0.group().inverse(g), state),
-            DriveMistake::IdentityShifts => {
-                let moved = self.0.act(g, state)?;
+impl Mistake for DriveMistake {
+    fn act(self, right: &dyn Drive, g: &Element, state: &State) -> Result<State> {
+        match self {
+            Self::ActsByTheInverse => right.act(&right.group().inverse(g), state),
+            Self::IdentityShifts => {
+                let moved = right.act(g, state)?;
                 Ok(moved.with_value(moved.x() + 1e-3))
             }
-            _ => self.0.act(g, state),
+            _ => right.act(g, state),
         }
     }
-    fn act_tangent(&self, g: &Element, state: &State, v: &Tensor) -> Result<Tensor> {
-        if self.is(DriveMistake::TangentWithoutRotation) {
+    fn act_tangent(
+        self,
+        right: &dyn Drive,
+        g: &Element,
+        state: &State,
+        v: &Tensor,
+    ) -> Result<Tensor> {
+        if self == Self::TangentWithoutRotation {
             return Ok(v.shallow_clone());
         }
-        self.0.act_tangent(g, state, v)
+        right.act_tangent(g, state, v)
     }
-    fn sample_state(
-        &self,
-        batch: i64,
-        options: (Kind, Device),
-        stream: &mut Stream,
-    ) -> Option<State> {
-        self.0.sample_state(batch, options, stream)
-    }
-    fn drive(&self) -> Option<&dyn Drive> {
-        Some(self)
-    }
-}
-
-impl<D: Drive> Drive for WrongDrive<D> {
-    fn frame(&self) -> String {
-        self.0.frame()
-    }
-    fn xi_shape(&self, spec: &StateSpec) -> Vec<Vec<i64>> {
-        self.0.xi_shape(spec)
-    }
-    fn lift(&self, state: State) -> Result<State> {
-        self.0.lift(state)
-    }
-    fn flow(&self, state: &State, xi: &Xi) -> State {
-        match self.1 {
-            DriveMistake::FlowByEuler => state.with_value(state.x() + self.0.push(state, xi)),
-            DriveMistake::LiftNotFollowed => state.with_value(self.0.flow(state, xi).value.tensor),
-            _ => self.0.flow(state, xi),
+    fn flow(self, right: &dyn Drive, state: &State, xi: &Xi) -> State {
+        match self {
+            Self::FlowByEuler => state.with_value(state.x() + right.push(state, xi)),
+            Self::LiftNotFollowed => state.with_value(right.flow(state, xi).value.tensor),
+            _ => right.flow(state, xi),
         }
     }
-    fn push(&self, state: &State, xi: &Xi) -> Tensor {
-        match self.1 {
-            DriveMistake::GeneratorFlipped => self.0.push(state, &flip(xi, 1)),
+    fn push(self, right: &dyn Drive, state: &State, xi: &Xi) -> Tensor {
+        match self {
+            Self::GeneratorFlipped => right.push(state, &flip(xi, 1)),
             // Pi_1 + (x_0 - 1) Pi_0 in place of Pi_1: a frame, but not one of coordinate fields.
-            DriveMistake::FieldsMixed => {
+            Self::FieldsMixed => {
                 let xi = xi.single();
                 let mixed = xi.narrow(-1, 1, 1) * (state.x().narrow(-1, 0, 1) - 1.0);
                 let first = xi.narrow(-1, 0, 1) + mixed;
                 let rest = xi.narrow(-1, 1, xi.size()[1] - 1);
-                self.0.push(state, &Tensor::cat(&[first, rest], -1).into())
+                right.push(state, &Tensor::cat(&[first, rest], -1).into())
             }
-            _ => self.0.push(state, xi),
+            _ => right.push(state, xi),
         }
     }
-    fn pull(&self, state: &State, covector: &Tensor) -> Xi {
-        if self.is(DriveMistake::PullNotTransposed) {
-            return self.0.push(state, &covector.shallow_clone().into()).into();
+    fn pull(self, right: &dyn Drive, state: &State, covector: &Tensor) -> Xi {
+        if self == Self::PullNotTransposed {
+            return right.push(state, &covector.shallow_clone().into()).into();
         }
-        self.0.pull(state, covector)
+        right.pull(state, covector)
     }
-    fn divergences(&self, state: &State) -> Xi {
-        let divergences = self.0.divergences(state);
-        if self.is(DriveMistake::DivergenceTwice) { divergences.scale(2.0) } else { divergences }
+    fn divergences(self, right: &dyn Drive, state: &State) -> Xi {
+        let divergences = right.divergences(state);
+        if self == Self::DivergenceTwice { divergences.scale(2.0) } else { divergences }
     }
-    fn ito(&self, state: &State, variance: &[f64]) -> Tensor {
-        let ito = self.0.ito(state, variance);
-        if self.is(DriveMistake::ItoHalf) { ito * 0.5 } else { ito }
+    fn ito(self, right: &dyn Drive, state: &State, variance: &[f64]) -> Tensor {
+        let ito = right.ito(state, variance);
+        if self == Self::ItoHalf { ito * 0.5 } else { ito }
     }
-    fn coordinates(&self) -> Option<&dyn FlowCoordinates> {
-        Some(self)
-    }
+    /// Claims of every symmetry that it leaves the coefficients as they are.
     fn transport(
-        &self,
-        _symmetry: &dyn Representation,
-        _h: &Element,
-        _state: &State,
+        self,
+        _: &dyn Drive,
+        _: &dyn Representation,
+        _: &Element,
+        _: &State,
         xi: &Xi,
     ) -> Result<Xi> {
-        // Claims of every symmetry that it leaves the coefficients as they are.
         Ok(xi.clone())
     }
-}
-
-impl<D: Drive> FlowCoordinates for WrongDrive<D> {
-    fn names(&self) -> Vec<Vec<String>> {
-        self.chart().names()
+    fn orientation(self, right: &dyn FlowCoordinates, tau: &Xi) -> Option<Xi> {
+        if self == Self::AliasBlind { None } else { right.orientation(tau) }
     }
-    fn tau(&self, state: &State) -> Xi {
-        self.chart().tau(state)
-    }
-    fn unwrapped(&self, state: &State) -> Xi {
-        self.chart().unwrapped(state)
-    }
-    fn point(&self, like: &State, tau: &Xi) -> State {
-        self.chart().point(like, tau)
-    }
-    fn orientation(&self, tau: &Xi) -> Option<Xi> {
-        if self.is(DriveMistake::AliasBlind) { None } else { self.chart().orientation(tau) }
-    }
-    fn log_abs_det(&self, state: &State) -> Tensor {
-        let log_abs_det = self.chart().log_abs_det(state);
-        if self.is(DriveMistake::DeterminantWithoutRho) {
-            return log_abs_det - self.chart().regularity(state).log();
+    fn log_abs_det(self, right: &dyn FlowCoordinates, state: &State) -> Tensor {
+        let log_abs_det = right.log_abs_det(state);
+        if self == Self::DeterminantWithoutRho {
+            return log_abs_det - right.regularity(state).log();
         }
         log_abs_det
-    }
-    fn regularity(&self, state: &State) -> Tensor {
-        self.chart().regularity(state)
     }
 }
 

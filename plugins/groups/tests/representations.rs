@@ -396,3 +396,62 @@ fn a_plugins_own_matrices_act_on_states() {
     assert!(failures(&results).is_empty(), "{:#?}", failures(&results));
     assert_eq!(as_linear(&sign).unwrap().dimension(), 1);
 }
+
+/// Without a lift the flow is computed by multiplication: it leads to the same points as the
+/// coordinates do, beyond the poles and close to them, in either kind.
+#[test]
+fn flows_by_multiplication_are_shifts_of_the_coordinates() {
+    tch::set_num_threads(1);
+    for (json, n) in [
+        (r#"{"type": "polar"}"#, 2),
+        (r#"{"type": "spherical"}"#, 3),
+        (r#"{"type": "hyperspherical", "dimension": 3}"#, 3),
+        (r#"{"type": "hyperspherical", "dimension": 4}"#, 4),
+        (r#"{"type": "hyperspherical", "dimension": 6}"#, 6),
+    ] {
+        let (representation, mut stream) = (build(json).unwrap(), stream());
+        let drive = representation.drive().unwrap();
+        let chart = drive.coordinates().unwrap();
+        for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 2e-5)] {
+            for near in [1.0, 1e-2, 1e-4] {
+                let x = stream.normal(&[200, n], (Kind::Double, Device::Cpu));
+                // All but one component small: close to a pole.
+                let rest = &x * near;
+                let axis = if json.contains("hyper") { 0 } else { n - 1 };
+                rest.select(1, axis).copy_(&x.select(1, axis));
+                let state = State::new(Field::new(rest.to_kind(kind), Moves::Point));
+                let xi = stream.normal(&[200, n], (kind, Device::Cpu)) * 2.0;
+                let xi = Xi::from(xi);
+                let moved = drive.flow(&state, &xi);
+                let expected = chart.point(&state, &chart.tau(&state).add(&xi));
+                let size = expected.x().norm_scalaropt_dim(2, [-1], true);
+                let error = ((moved.x() - expected.x()) / size).abs().max().double_value(&[]);
+                assert!(error < tolerance, "{json} {kind:?} {near}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unwrapped_drive_gives_its_points_their_coordinates() {
+    let state = State::new(Field::new(stream().normal(&[50, 3], DOUBLE), Moves::Point));
+    let of = |json: &str| build(json).unwrap();
+    let (plain, carrying) =
+        (of(r#"{"type": "spherical"}"#), of(r#"{"type": "spherical", "unwrapped": true}"#));
+    let xi = Xi::from(stream().normal(&[50, 3], DOUBLE) * 3.0);
+    let chart = carrying.drive().unwrap().coordinates().unwrap();
+    let expected = chart.tau(&state).add(&xi);
+    let moved = carrying.drive().unwrap().flow(&state, &xi);
+    assert!(worst(chart.unwrapped(&moved).single(), expected.single()) < 1e-14);
+    assert!(worst(chart.tau(&moved).single(), expected.single()) > 1.0, "nothing has wrapped");
+    let again = carrying.drive().unwrap().flow(&moved, &xi);
+    assert!(worst(chart.unwrapped(&again).single(), expected.add(&xi).single()) < 1e-14);
+    let log_r = chart.log_radius(&again).unwrap();
+    let r = again.x().norm_scalaropt_dim(2, [-1], true);
+    assert!(worst(&log_r, &r.log()) < 1e-12);
+    let point = chart.point(&state, &expected);
+    assert!(worst(point.x(), moved.x()) < 1e-12);
+    assert!(worst(chart.unwrapped(&point).single(), expected.single()) < 1e-14);
+    let other = plain.drive().unwrap().flow(&state, &xi);
+    assert!(other.lift.is_empty() && worst(other.x(), moved.x()) < 1e-10);
+}

@@ -523,3 +523,35 @@ fn log_normal_times_follow_their_law() {
         assert!((variance.sqrt() - 0.8).abs() < 0.03, "{json}: std {}", variance.sqrt());
     }
 }
+
+/// On an unwrapped drive the noisy state and the prior carry the coordinates that the noise has reached,
+/// and the network sees these.
+#[test]
+fn a_model_on_an_unwrapped_drive_sees_the_coordinates_of_the_noise() {
+    let vp = r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}"#;
+    let x = Streams::new(3).stream("x", 0).normal(&[500, 3], F64);
+    let clean = State::new(Field::new(x, Moves::Point));
+    let t = Tensor::full([500], 90.0, F64);
+    let noisy = |on_drive: &str| {
+        let process = on(vp, on_drive);
+        let perturbed = process.perturb(&clean, &t, &mut Streams::new(4).stream("z", 0)).unwrap();
+        let prior = process.prior(&clean, &mut Streams::new(4).stream("z", 0)).unwrap();
+        let spec = StateSpec::new(FieldSpec::new(&[3], Moves::Point));
+        let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
+        let store = VarStore::new(Device::Cpu);
+        let model: Box<dyn ModelConfig> =
+            serde_json::from_str(r#"{"type": "mlp", "inputs": ["tau"], "predicts": "noise"}"#)
+                .unwrap();
+        let model = model.build(&store.root(), &context).unwrap();
+        let seen = model.regression().unwrap().inputs(&perturbed.noisy, &t).unwrap();
+        (perturbed.coordinates.unwrap(), seen, prior)
+    };
+    let far = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+    let (tau, seen, prior) = noisy(r#"{"type": "spherical", "unwrapped": true}"#);
+    assert_eq!(far(tau.single(), &seen), 0.0);
+    assert_eq!(prior.lift.len(), 1);
+    let (tau, seen, prior) = noisy(SPHERICAL);
+    assert!(far(tau.single(), &seen) > 1.0 && prior.lift.is_empty());
+    let polar = seen.select(1, 1);
+    assert!(polar.min().double_value(&[]) >= 0.0 && polar.max().double_value(&[]) <= 3.15);
+}

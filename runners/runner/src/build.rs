@@ -166,6 +166,7 @@ fn build_sampler(
         return Err(Error::config("/sampler", message)
             .with_help("choose another `predicts` in the model, or another sampler"));
     }
+    guard("sampler", || sampler.accepts(process)).map_err(|error| error.under("/sampler"))?;
     Ok(Some(sampler))
 }
 

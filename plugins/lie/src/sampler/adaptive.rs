@@ -29,6 +29,10 @@ impl Sampler for Adaptive {
         Purpose::ProbabilityFlow
     }
 
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        FlowMethod::DormandPrince.accepts(process)
+    }
+
     fn run(
         &self,
         process: &dyn NoisingProcess,
@@ -38,7 +42,7 @@ impl Sampler for Adaptive {
         observer: &mut Observer,
     ) -> Result<Sampled> {
         accept(process, model, self.purpose())?;
-        FlowMethod::DormandPrince.accepts(process)?;
+        self.accepts(process)?;
         let (axis, time) = (Axis::of(process), process.time());
         let (from, to) = (axis.at(process, time.prior), axis.at(process, time.start));
         let mut evaluations = 0;

@@ -107,6 +107,10 @@ impl<R: Rule> Sampler for Stepper<R> {
         self.rule.purpose()
     }
 
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        self.rule.accepts(process, &self.rule.steps(process, &self.spacing)?)
+    }
+
     fn run(
         &self,
         process: &dyn NoisingProcess,

@@ -47,6 +47,8 @@ impl Subject {
 /// # Errors
 /// When there is no such component, the experiment is wrong, or a check fails.
 pub fn check(subject: &Subject, as_json: bool) -> Result<(), Refusal> {
+    // Tensors this small gain nothing from threads, which wait for each other on a busy machine.
+    tch::set_num_threads(1);
     let streams = Streams::new(0);
     let mut rows = Vec::new();
     let mut add = |new: Vec<Row>| {
