@@ -4,7 +4,9 @@
 pub mod clamped;
 pub mod dataset;
 pub mod estimate;
+pub mod metric;
 pub mod objective;
+pub mod plot;
 pub mod sampler;
 pub mod schedule;
 pub mod source;

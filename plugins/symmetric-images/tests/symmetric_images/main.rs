@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod data;
 mod kernels;
+mod metrics;
 mod objective;
 mod unet;
 

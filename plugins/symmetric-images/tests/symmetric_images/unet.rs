@@ -3,7 +3,7 @@
 use isotropy_core::conformance::{CheckResult, Status, model::check_model};
 use isotropy_core::{
     Error, Field, FieldSpec, ModelConfig, ModelContext, Moves, NoisingProcess, Prediction,
-    PredictionKind, ProcessConfig, Representation, RepresentationConfig, Result, ScoreModel, State,
+    PredictionKind, ProcessConfig, RepresentationConfig, Result, ScoreModel, State,
     StateSpec, Streams, registry,
 };
 use isotropy_groups::representation::{ImagePermutation, PixelGroup};
