@@ -11,6 +11,7 @@ pub mod linear_algebra;
 pub mod metric;
 pub mod model;
 pub mod oracle;
+pub mod plot;
 pub mod posterior;
 pub mod process;
 pub mod sampler;

@@ -191,7 +191,7 @@ impl GridFields {
         let protocol = &self.protocol;
         let index = match protocol.surface {
             Surface::Plane => boxes.index * arc_in(protocol.unit_km),
-            Surface::Sphere => boxes.index,
+            Surface::Sphere | Surface::PublishedDegrees => boxes.index,
         };
         let to = |tensor: Tensor| tensor.to_kind(self.options.0).to_device(self.options.1);
         let state = State::new(Field::new(to(boxes.values), self.moves).indexed(1))

@@ -5,6 +5,7 @@
 //! (`isotropy_core::observed`).
 
 pub mod counts;
+mod era5;
 mod functions;
 mod gaussian_fields;
 pub mod globe;
@@ -18,6 +19,7 @@ pub mod synthetic;
 pub mod task;
 mod winds;
 
+pub use era5::{Era5Config, Standardisation, Variables};
 pub use functions::{Family, FunctionTask, FunctionsConfig};
 pub use gaussian_fields::{GaussianFieldsConfig, Values};
 pub use winds::{WindowConfig, WindsConfig};

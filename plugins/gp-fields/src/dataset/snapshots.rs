@@ -20,29 +20,41 @@ pub enum Surface {
     Plane,
     /// On the unit sphere: points `[N, 3]`, winds `[N, 3]`, tangent to it. The group SO(3) acts.
     Sphere,
+    /// Longitude and latitude, each standardised over the grid, and the wind's components east and north as they are
+    /// (geomndp.md 2.3): no rotation acts, and a box that crosses the last longitude is torn apart.
+    PublishedDegrees,
 }
 
 impl Surface {
-    /// Coordinates of points and components of winds.
+    /// Coordinates of points.
     pub fn dimension(self) -> i64 {
         match self {
-            Self::Plane => 2,
+            Self::Plane | Self::PublishedDegrees => 2,
             Self::Sphere => 3,
         }
+    }
+
+    /// Components of winds.
+    pub fn components(self) -> i64 {
+        self.dimension()
     }
 }
 
 /// Winds (and numbers) at the nodes of a grid.
 #[derive(Debug)]
 pub struct Snapshots {
-    /// `[T, L, W, c]`: numbers, then the wind east and north; NaN where one is missing.
+    /// `[T, L, W, c]`: numbers, then perhaps the wind east and north; NaN where one is missing.
     pub values: Tensor,
     /// Latitudes `[L]` in radians, double precision.
     pub latitudes: Tensor,
     /// Longitudes `[W]` in radians, double precision.
     pub longitudes: Tensor,
+    /// Whether the last two channels are a wind.
+    pub wind: bool,
     /// Whether the longitudes go round the globe, so that a box may cross the last of them.
     pub wraps: bool,
+    /// Whether longitudes grow along the grid.
+    pub eastwards: bool,
 }
 
 /// A box of the grid.
@@ -59,13 +71,28 @@ pub struct Window {
 pub struct Boxes {
     /// `[B, N, p]` in double precision: radians of arc on the plane, or unit vectors.
     pub index: Tensor,
-    /// `[B, N, c']`: numbers, then the wind in 2 or 3 components; 0 where something is missing.
+    /// `[B, N, c']`: numbers, then perhaps the wind in 2 or 3 components; 0 where something is missing.
     pub values: Tensor,
     /// `[B, N]`: 1 where nothing is missing.
     pub there: Tensor,
 }
 
 impl Snapshots {
+    /// Values `[T, L, W, c]` over evenly spaced latitudes and longitudes in degrees.
+    pub fn new(values: Tensor, latitudes: &[f64], longitudes: &[f64], wind: bool) -> Self {
+        let radians = |degrees: &[f64]| Tensor::from_slice(degrees) * (PI / 180.0);
+        let n = longitudes.len();
+        let step = (longitudes[n - 1] - longitudes[0]) / (n.max(2) - 1) as f64;
+        Self {
+            values,
+            latitudes: radians(latitudes),
+            longitudes: radians(longitudes),
+            wind,
+            wraps: n > 2 && (step.abs() * n as f64 - 360.0).abs() < 0.01 * step.abs(),
+            eastwards: step > 0.0,
+        }
+    }
+
     /// Number of times.
     pub fn times(&self) -> i64 {
         self.values.size()[0]
@@ -137,35 +164,55 @@ impl Snapshots {
             self.longitudes.index_select(0, &columns.reshape([-1])).view([batch, window.columns]);
         let here =
             Frame::at(&spread(latitude.shallow_clone(), 1), &spread(longitude.shallow_clone(), 2));
-        let scalars = channels - 2;
-        let tangent = here.tangent(&values.narrow(-1, scalars, 2).to_kind(Kind::Double));
+        let scalars = if self.wind { channels - 2 } else { channels };
+        let wind = |turn: &dyn Fn(&Tensor) -> Tensor| {
+            self.wind.then(|| {
+                let components = values.narrow(-1, scalars, 2).to_kind(Kind::Double);
+                turn(&here.tangent(&components)).to_kind(values.kind())
+            })
+        };
         let (index, wind) = match surface {
-            Surface::Sphere => (here.point, tangent),
+            Surface::Sphere => (here.point.shallow_clone(), wind(&Tensor::shallow_clone)),
             Surface::Plane => {
-                let middle = |angles: &Tensor, turns: bool| {
-                    let (first, last) =
-                        (angles.narrow(1, 0, 1), angles.narrow(1, angles.size()[1] - 1, 1));
-                    // Half of the way from the first to the last longitude, which may cross 360 degrees.
-                    let way = last - &first;
-                    let way = if turns { self.onwards(&way) } else { way };
-                    first + way / 2.0
+                let middle = |angles: &Tensor, way: Tensor| angles.narrow(1, 0, 1) + way / 2.0;
+                let way = |angles: &Tensor| {
+                    angles.narrow(1, angles.size()[1] - 1, 1) - angles.narrow(1, 0, 1)
                 };
-                let centre = Frame::at(&middle(&latitude, false), &middle(&longitude, self.wraps));
-                (chart(&centre, &here.point), transport(&centre, &here.point, &tangent))
+                let centre = Frame::at(
+                    &middle(&latitude, way(&latitude)),
+                    &middle(&longitude, self.onwards(&way(&longitude))),
+                );
+                let moved = wind(&|v| transport(&centre, &here.point, v));
+                (chart(&centre, &here.point), moved)
+            }
+            Surface::PublishedDegrees => {
+                let standard =
+                    |here: &Tensor, all: &Tensor| (here - all.mean(None)) / all.std(false);
+                let index = Tensor::stack(
+                    &[
+                        standard(&spread(longitude, 2), &self.longitudes),
+                        standard(&spread(latitude, 1), &self.latitudes),
+                    ],
+                    -1,
+                );
+                (index, wind(&|v| here.components(v)))
             }
         };
-        let wind = wind.to_kind(values.kind());
-        let values = match scalars {
-            0 => wind,
-            _ => Tensor::cat(&[values.narrow(-1, 0, scalars), wind], -1),
+        let values = match wind {
+            None => values,
+            Some(wind) if scalars == 0 => wind,
+            Some(wind) => Tensor::cat(&[values.narrow(-1, 0, scalars), wind], -1),
         };
         Boxes { index, there: there.to_kind(values.kind()), values }
     }
 
-    /// A difference of longitudes along the direction in which the grid counts them.
+    /// A difference of longitudes along the direction in which the grid counts them: a box may cross the last of them.
     fn onwards(&self, way: &Tensor) -> Tensor {
-        let rising = (self.longitudes.get(1) - self.longitudes.get(0)).double_value(&[]) > 0.0;
-        if rising { way.remainder(2.0 * PI) } else { (-way).remainder(2.0 * PI) * -1.0 }
+        match (self.wraps, self.eastwards) {
+            (false, _) => way.shallow_clone(),
+            (true, true) => way.remainder(2.0 * PI),
+            (true, false) => (-way).remainder(2.0 * PI) * -1.0,
+        }
     }
 
     /// Random places for boxes: first rows and first columns, `[count]` each.
@@ -189,7 +236,9 @@ impl Snapshots {
             values: self.values.to_kind(kind).to_device(device),
             latitudes: self.latitudes.to_device(device),
             longitudes: self.longitudes.to_device(device),
+            wind: self.wind,
             wraps: self.wraps,
+            eastwards: self.eastwards,
         }
     }
 }

@@ -11,7 +11,6 @@ use isotropy_core::{
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
-use std::f64::consts::PI;
 use std::path::Path;
 use tch::Tensor;
 
@@ -135,6 +134,13 @@ fn five_percent() -> Option<BoxTask> {
 const MONTHS: i64 = 132;
 
 impl WindsConfig {
+    fn moves(&self) -> Moves {
+        match self.surface {
+            Surface::Plane | Surface::Sphere => Moves::Vector,
+            Surface::PublishedDegrees => Moves::Scalar,
+        }
+    }
+
     fn protocol(&self, months: i64) -> Result<BoxProtocol> {
         let held_out = held_out(
             months,
@@ -178,33 +184,17 @@ impl WindsConfig {
                 Tensor::from_slice(&found.values).view(shape.map(|n| n as i64)) / self.unit_m_per_s,
             );
         }
-        let radians = |degrees: &[f64]| Tensor::from_slice(degrees) * (PI / 180.0);
-        let snapshots = Snapshots {
-            values: Tensor::stack(&parts, -1),
-            latitudes: radians(&latitudes),
-            longitudes: radians(&longitudes),
-            wraps: goes_round(&longitudes),
-        };
+        let snapshots = Snapshots::new(Tensor::stack(&parts, -1), &latitudes, &longitudes, true);
         let rows =
             snapshots.rows_between(self.south_degrees, self.north_degrees, "/south_degrees")?;
-        GridFields::new(snapshots, rows, protocol, Moves::Vector, vec![file.digest()], context)
+        GridFields::new(snapshots, rows, protocol, self.moves(), vec![file.digest()], context)
     }
-}
-
-/// Whether evenly spaced longitudes in degrees come back to the first after the last.
-pub(super) fn goes_round(longitudes: &[f64]) -> bool {
-    let n = longitudes.len();
-    if n < 3 {
-        return false;
-    }
-    let step = (longitudes[n - 1] - longitudes[0]) / (n - 1) as f64;
-    (step.abs() * n as f64 - 360.0).abs() < 0.01 * step.abs()
 }
 
 #[typetag::serde(name = "winds")]
 impl DatasetConfig for WindsConfig {
     fn spec(&self) -> Result<StateSpec> {
-        Ok(self.protocol(MONTHS)?.spec(self.surface.dimension(), Moves::Vector))
+        Ok(self.protocol(MONTHS)?.spec(self.surface.components(), self.moves()))
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 
 /// Several samples of each test function, in double precision.
 #[derive(Debug)]
-pub(super) struct Draws {
+pub(crate) struct Draws {
     /// `[G, r, N, d]`.
     pub samples: Tensor,
     /// The true values, `[G, N, d]`.
@@ -34,7 +34,7 @@ fn same_context(a: &State, row: i64, b: &State, other: i64) -> bool {
 ///
 /// # Errors
 /// When functions have different numbers of samples, or the test functions at hand are others.
-pub(super) fn grouped(evaluation: &Evaluation) -> Result<Draws> {
+pub(crate) fn grouped(evaluation: &Evaluation) -> Result<Draws> {
     let (samples, reference) = (evaluation.samples, evaluation.reference);
     let count = samples.batch_size();
     if samples.value.index_axis != Some(1) || samples.x().dim() != 3 {

@@ -1,6 +1,6 @@
 //! Metrics of fields: likelihoods, quality of conditional samples, distance from the Gaussian-process optimum.
 
-mod draws;
+pub(crate) mod draws;
 mod equivariance;
 mod functions;
 mod log_likelihood;
