@@ -5,6 +5,7 @@ pub mod clock;
 pub mod dataset;
 pub mod model;
 pub mod objective;
+pub mod plot;
 pub mod process;
 pub mod sampler;
 

@@ -7,6 +7,7 @@ mod bites;
 mod coefficients;
 mod conformance;
 mod coupling;
+mod pairs;
 mod sampling;
 mod training;
 
