@@ -42,10 +42,29 @@ impl Subject<'_> {
         let model = self
             .streams
             .scope("check model", 0, || self.config.build(&store.root(), self.context))?;
+        self.wake(&store);
         if kind == Kind::Double {
             store.double();
         }
         Ok((store, model))
+    }
+
+    /// Weights that start at zero (last layers) would hide everything before them: they get small normal
+    /// numbers, the same in every build.
+    fn wake(&self, store: &VarStore) {
+        let mut stream = self.streams.stream("check model", 3);
+        let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
+        variables.sort_by(|a, b| a.0.cmp(&b.0));
+        for (_, mut variable) in variables {
+            let learns = variable.requires_grad() && variable.numel() > 0;
+            if learns && variable.abs().max().double_value(&[]) == 0.0 {
+                let inputs =
+                    variable.numel() as f64 / variable.size().first().map_or(1.0, |&n| n as f64);
+                let noise =
+                    stream.normal(&variable.size(), cpu(Kind::Double)) * (0.3 / inputs.sqrt());
+                tch::no_grad(|| variable.copy_(&noise));
+            }
+        }
     }
 
     /// A noisy state and times: from the process where there is one, else random numbers.
