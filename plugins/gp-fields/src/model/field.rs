@@ -128,13 +128,13 @@ impl ScoreModel for FieldModel {
     fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
         let kind = state.options().0;
         let input = self.input(state, t)?;
-        let std = {
-            let kernel = (self.kernel)(&t.to_kind(kind).view([-1, 1, 1]));
-            match &kernel.std[0] {
-                Scale::Same(std) => t.to_kind(kind).full_like(*std).view([-1, 1, 1]),
-                Scale::Each(std) => std.shallow_clone(),
-            }
-        };
+        // The kernel is asked in the kind of the times, which may have more digits than the values.
+        let kernel = (self.kernel)(&t.reshape([-1, 1, 1]));
+        let std = match &kernel.std[0] {
+            Scale::Same(std) => t.full_like(*std).reshape([-1, 1, 1]),
+            Scale::Each(std) => std.shallow_clone(),
+        }
+        .to_kind(kind);
         let mut f = self.network.forward(&input)?;
         if self.head.output_scale != 1.0 {
             f = f * self.head.output_scale;
