@@ -40,6 +40,13 @@ fn vectors_turn_with_the_points_in_any_dimension() {
 }
 
 #[test]
+fn the_default_network_has_192260_parameters() {
+    let size = EgnnSize { layers: 4, width: 64, ..SMALL };
+    let (store, _) = network(1, |path| Egnn::new(path, EgnnValues::Vector, size));
+    assert_eq!(super::parameters(&store), 192_260);
+}
+
+#[test]
 fn scalars_stay() {
     let (store, net) = network(1, |path| Egnn::new(path, EgnnValues::Scalars(2), SMALL));
     disturb(&store, 0.4);
