@@ -9,6 +9,7 @@
 //! | [`SoN`] | rotation matrix, `[n, n]` | plane angles, `[n (n - 1) / 2]` |
 //! | [`Su2`] | unit quaternion `(w, x, y, z)`, `[4]` | rotation vector, `[3]` |
 //! | [`Se2`], [`Se3`] | homogeneous matrix, `[3, 3]`, `[4, 4]` | `(omega, v)`, `[3]`, `[6]` |
+//! | [`Euclidean`] (E(2), E(3)) | homogeneous matrix, of either determinant | `(omega, v)`, `[3]`, `[6]` |
 //! | [`Torus`] (T^n) | angles in `[-pi, pi]`, `[n]` | the same |
 //! | [`GlN`] (GL(n)+) | matrix, `[n, n]` | its entries, `[n^2]` |
 //! | [`Heisenberg`] | `(x, y, z)`, `[3]` | `(a, b, c)`, `[3]` |
@@ -19,6 +20,7 @@
 mod cyclic;
 mod dihedral;
 mod dilations;
+mod euclidean;
 mod gl_n;
 mod heisenberg;
 mod matrix_log;
@@ -37,6 +39,7 @@ mod translations;
 pub use cyclic::{Cyclic, CyclicConfig};
 pub use dihedral::{Dihedral, DihedralConfig};
 pub use dilations::{Dilations, DilationsConfig};
+pub use euclidean::{Euclidean, EuclideanConfig};
 pub use gl_n::{GlN, GlNConfig};
 pub use heisenberg::{Heisenberg, HeisenbergConfig};
 pub use power::{Power, PowerConfig};

@@ -143,9 +143,9 @@ impl Representation for Defining {
         })
     }
 
-    /// By the matrix `A`.
-    fn act_tangent(&self, g: &Element, _state: &State, v: &Tensor) -> Result<Tensor> {
-        Ok(linear::apply(&self.parts(g, v.kind()).0, v))
+    /// By the matrix `A`, where the value moves.
+    fn act_tangent(&self, g: &Element, state: &State, v: &Tensor) -> Result<Tensor> {
+        Ok(linear::apply_tangent(&self.parts(g, v.kind()).0, state, v))
     }
 
     fn sample_state(

@@ -24,6 +24,15 @@ pub(crate) fn apply(m: &Tensor, v: &Tensor) -> Tensor {
     v.reshape([shape[0], -1, n]).matmul(&m.transpose(-1, -2)).reshape(&shape)
 }
 
+/// A tangent vector of the value of a state under matrices `[B, n, n]`: turned where the value is, the same where
+/// the value is a list of numbers that stays.
+pub(crate) fn apply_tangent(m: &Tensor, state: &State, v: &Tensor) -> Tensor {
+    match state.value.moves {
+        Moves::Fixed | Moves::Scalar => v.shallow_clone(),
+        _ => apply(m, v),
+    }
+}
+
 /// `m F` for matrices `[B, n, n]` and frames on the last two axes of `[B, .., n, k]`.
 pub(crate) fn apply_frames(m: &Tensor, frames: &Tensor) -> Tensor {
     let shape = frames.size();

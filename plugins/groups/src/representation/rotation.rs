@@ -84,8 +84,8 @@ impl Representation for Rotation {
         })
     }
 
-    fn act_tangent(&self, g: &Element, _state: &State, v: &Tensor) -> Result<Tensor> {
-        Ok(linear::apply(&self.matrix(g), v))
+    fn act_tangent(&self, g: &Element, state: &State, v: &Tensor) -> Result<Tensor> {
+        Ok(linear::apply_tangent(&self.matrix(g), state, v))
     }
 
     fn sample_state(
