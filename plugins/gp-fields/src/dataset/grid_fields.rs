@@ -202,12 +202,10 @@ impl GridFields {
         state.with_context(State::MASK, Field::new(to(boxes.there), Moves::Fixed).indexed(1))
     }
 
-    /// The same field at `count` nodes of each box, chosen at random.
-    fn thinned(&self, state: State, count: i64, stream: &mut Stream) -> State {
-        let nodes = self.protocol.nodes();
-        let Some(rows) = chosen(state.batch_size(), nodes, count, self.options.1, stream) else {
-            return state;
-        };
+    /// The same field at `count` nodes of each box, chosen at random and in random order.
+    fn thinned(&self, state: State, count: i64, drawn_on: Device, stream: &mut Stream) -> State {
+        let rows = chosen(state.batch_size(), self.protocol.nodes(), count, drawn_on, stream);
+        let rows = rows.to_device(state.x().device());
         let thin = |tensor: &Tensor| match tensor.dim() {
             2 => tensor.gather(1, &rows, false),
             _ => pick(tensor, &rows),
@@ -233,7 +231,11 @@ impl GridFields {
             None => protocol.nodes() - known.unwrap_or(0),
         };
         let state = self.draw(of, split, batch, stream);
-        let state = self.thinned(state, asked + known.unwrap_or(0), stream);
+        let count = asked + known.unwrap_or(0);
+        let state = match known {
+            None if count == protocol.nodes() => state,
+            _ => self.thinned(state, count, of.values.device(), stream),
+        };
         match known {
             None => Ok(state),
             Some(known) => {
@@ -250,17 +252,7 @@ impl GridFields {
         let Some(task) = &self.protocol.task else { return Ok(state) };
         let nodes = self.protocol.nodes();
         let count = task.targets.map_or(nodes, |targets| targets + task.context.max);
-        // All nodes in random order, so that the first of them are a random choice.
-        let mixed = stream.uniform(&[BLOCK, nodes], (Kind::Double, Device::Cpu)).argsort(1, false);
-        let mixed = mixed.to_device(self.options.1).narrow(1, 0, count);
-        let thin = |tensor: &Tensor| match tensor.dim() {
-            2 => tensor.gather(1, &mixed, false),
-            _ => pick(tensor, &mixed),
-        };
-        let mut state = state.with_value(thin(state.x()));
-        for (_, field) in &mut state.context {
-            *field = field.with(thin(&field.tensor));
-        }
+        let state = self.thinned(state, count, Device::Cpu, &mut stream);
         let counts = task.context.draw(&[BLOCK], &mut stream);
         known_first(&state, task.context.max, &counts)
     }

@@ -141,9 +141,8 @@ impl Points {
                     * (self.high - self.low)
                     + self.low
             }
-            Some(points) => {
-                choose(&points.unsqueeze(0).expand([batch, -1, -1], false), count, stream)
-            }
+            Some(_) if self.len() == Some(count) => self.lattice(batch),
+            Some(_) => self.mixed(batch, count, stream),
         }
     }
 
@@ -162,8 +161,10 @@ impl Points {
     ) -> Result<Tensor> {
         let width = self.high - self.low;
         match region {
-            Region::Interpolation => Ok(self.draw(batch, context + targets, device, stream)),
-            Region::Generalisation => Ok(self.draw(batch, context + targets, device, stream) + width),
+            Region::Interpolation => Ok(self.anywhere(batch, context + targets, device, stream)),
+            Region::Generalisation => {
+                Ok(self.anywhere(batch, context + targets, device, stream) + width)
+            }
             Region::Extrapolation if self.lattice.is_some() => Err(Error::Unsupported(
                 "a lattice has no points outside of itself to extrapolate to; interpolation and generalisation do".into(),
             )),
@@ -173,6 +174,27 @@ impl Points {
                 Ok(Tensor::cat(&[known, asked], 1))
             }
         }
+    }
+
+    /// As [`Points::draw`], in random order even where all points of a lattice are taken: so that any of them can be the
+    /// first ones.
+    pub fn anywhere(&self, batch: i64, count: i64, device: Device, stream: &mut Stream) -> Tensor {
+        match self.lattice {
+            None => self.draw(batch, count, device, stream),
+            Some(_) => self.mixed(batch, count, stream),
+        }
+    }
+
+    /// All points of the lattice for each function, without copying them.
+    fn lattice(&self, batch: i64) -> Tensor {
+        let points = self.lattice.as_ref().expect("asked of lattices alone");
+        points.unsqueeze(0).expand([batch, -1, -1], false)
+    }
+
+    fn mixed(&self, batch: i64, count: i64, stream: &mut Stream) -> Tensor {
+        let all = self.lattice(batch);
+        let rows = chosen(batch, all.size()[1], count, all.device(), stream);
+        pick(&all, &rows)
     }
 
     /// Points outside of the box, within half its width: one coordinate, drawn for each point, lies below or above, the
@@ -190,28 +212,10 @@ impl Points {
     }
 }
 
-/// `count` of the points `[B, n, p]` of each function without repetition, `[B, count, p]`.
-pub fn choose(points: &Tensor, count: i64, stream: &mut Stream) -> Tensor {
-    match chosen(points.size()[0], points.size()[1], count, points.device(), stream) {
-        Some(rows) => pick(points, &rows),
-        None => points.shallow_clone(),
-    }
-}
-
-/// `count` of `n` numbers without repetition for each function, `[B, count]`, in random order; `None` for all of them in
-/// their own order.
-pub fn chosen(
-    batch: i64,
-    n: i64,
-    count: i64,
-    device: Device,
-    stream: &mut Stream,
-) -> Option<Tensor> {
-    (count < n).then(|| {
-        // The places of the largest of independent uniform numbers are a random choice in random order.
-        let keys = stream.uniform(&[batch, n], (Kind::Double, device));
-        keys.topk(count, 1, true, true).1
-    })
+/// `count` of `n` numbers without repetition for each function, in random order: `[B, count]`.
+pub fn chosen(batch: i64, n: i64, count: i64, device: Device, stream: &mut Stream) -> Tensor {
+    // The places of the largest of independent uniform numbers are a random choice in random order.
+    stream.uniform(&[batch, n], (Kind::Double, device)).topk(count, 1, true, true).1
 }
 
 /// The rows `[B, count]` of `[B, n, k]`: `[B, count, k]`.

@@ -188,7 +188,7 @@ impl Synthetic {
         }
     }
 
-    /// New functions at `count` points.
+    /// New functions at `count` points. Where some of them will be known, all points come in random order.
     fn at_some(
         &self,
         batch: i64,
@@ -197,10 +197,10 @@ impl Synthetic {
         device: Device,
         stream: &mut Stream,
     ) -> Result<Seen> {
-        if points.len() == Some(count) {
+        if self.protocol.training_context.is_none() && points.len() == Some(count) {
             return self.at_all(batch, points, device, stream);
         }
-        let index = points.draw(batch, count, device, stream);
+        let index = points.anywhere(batch, count, device, stream);
         let values = self.law.draw(&index, batch, stream)?;
         Ok(Seen { index, values })
     }
@@ -270,12 +270,12 @@ impl Synthetic {
         self.training_batch(size, &mut stream, |count, stream| {
             let (index, values) =
                 (fixed.index.index_select(0, &rows), fixed.values.index_select(0, &rows));
-            Ok(match chosen(size, index.size()[1], count, index.device(), stream) {
-                None => Seen { index, values },
-                Some(points) => {
-                    Seen { index: pick(&index, &points), values: pick(&values, &points) }
-                }
-            })
+            let all = index.size()[1];
+            if self.protocol.training_context.is_none() && count == all {
+                return Ok(Seen { index, values });
+            }
+            let points = chosen(size, all, count, index.device(), stream);
+            Ok(Seen { index: pick(&index, &points), values: pick(&values, &points) })
         })
     }
 

@@ -370,6 +370,35 @@ fn fields_are_seen_at_25_or_all_points_of_the_disk_without_repetition() {
 }
 
 #[test]
+fn known_points_lie_anywhere_even_where_all_points_are_used() {
+    for (json, split) in [
+        (r#""task": {"context": {"min": 25, "max": 25}, "targets": 623}"#, Split::Test),
+        (
+            r#""counts": {"type": "choices", "of": [623]}, "training_context": {"min": 25, "max": 25}"#,
+            Split::Train,
+        ),
+        (
+            r#""counts": {"type": "choices", "of": [623]}, "training_context": {"min": 25, "max": 25}, "fields": 20"#,
+            Split::Train,
+        ),
+    ] {
+        let data = load(&format!(
+            r#"{{"type": "gaussian-fields", "kernel": {{"type": "rbf", "lengthscale": 2.2360679775}}, {json}}}"#
+        ));
+        let state = batch(data.as_ref(), split, 0, 20);
+        assert_eq!((observed::count(&state), state.x().size()[1]), (25, 623));
+        let known = given(&state, "observed_index");
+        // The mean square of a coordinate over a disk of radius 10 is 25; the first points of the lattice lie at its edge.
+        let spread = number(&known.square().mean(Kind::Double));
+        assert!((spread - 25.0).abs() < 2.0, "{json}: {spread}");
+        assert!(
+            !same(&known.get(0), &known.get(1)),
+            "{json}: all fields are known at the same points"
+        );
+    }
+}
+
+#[test]
 fn a_fixed_set_is_shown_once_an_epoch_and_a_smaller_one_is_its_beginning() {
     let json = |fields: i64| {
         format!(
