@@ -31,10 +31,17 @@ impl Points {
         let repeated =
             index.dim() == 3 && mask.is_none() && index.size()[0] > 1 && index.stride()[0] == 0;
         let index = if repeated { index.get(0) } else { index.shallow_clone() };
-        Self {
-            index: index.to_kind(Kind::Double),
-            mask: mask.map(|mask| mask.to_kind(Kind::Double)),
-        }
+        let index = index.to_kind(Kind::Double);
+        let mask = mask.map(|mask| mask.to_kind(Kind::Double));
+        // Padding may hold anything. What is NaN in a covariance that is not used is NaN in its gradient.
+        let index = match &mask {
+            Some(mask) => {
+                let there = mask.unsqueeze(-1).gt(0.5);
+                index.where_self(&there, &Tensor::zeros([1], (Kind::Double, index.device())))
+            }
+            None => index,
+        };
+        Self { index, mask }
     }
 
     /// The points of a state: its context field [`INDEX`] and its mask.

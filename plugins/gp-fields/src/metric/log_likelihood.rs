@@ -144,12 +144,10 @@ impl MetricConfig for FieldLogLikelihoodConfig {
         if let Some(dataset) = &self.dataset {
             dataset.spec().map_err(|error| error.under("/dataset"))?;
         }
-        let optimum = match &self.against {
-            Some(against) => Some(against.build().map_err(|error| error.under("/against"))?),
-            None => None,
-        };
-        let config = again(self)?;
-        Ok(Box::new(FieldLogLikelihood { config, optimum }))
+        if let Some(against) = &self.against {
+            against.build().map_err(|error| error.under("/against"))?;
+        }
+        Ok(Box::new(FieldLogLikelihood { config: again(self)? }))
     }
 }
 
@@ -164,7 +162,6 @@ isotropy_core::register!(
 #[derive(Debug)]
 struct FieldLogLikelihood {
     config: FieldLogLikelihoodConfig,
-    optimum: Option<GaussianProcess>,
 }
 
 /// Numbers of the points that are there, `[B]`.
@@ -220,6 +217,10 @@ impl Metric for FieldLogLikelihood {
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let config = &self.config;
         let functions = test_functions(evaluation, config.dataset.as_deref(), config.functions)?;
+        let optimum = match &config.against {
+            Some(against) => Some(against.fitted(evaluation).map_err(|e| e.under("/against"))?),
+            None => None,
+        };
         let count = functions.batch_size();
         let (mut of_model, mut of_optimum) = (Vec::new(), Vec::new());
         let (mut evaluations, mut at) = (0, 0);
@@ -227,7 +228,7 @@ impl Metric for FieldLogLikelihood {
             let size = i64::from(config.batch).min(count - at);
             let batch = functions.narrow(at, size);
             let (log_prob, points, cost) = self.of(evaluation, &batch, at)?;
-            if let Some(optimum) = &self.optimum {
+            if let Some(optimum) = &optimum {
                 of_optimum.push(self.under(optimum, &batch)? / &points);
             }
             of_model.push(log_prob.to_kind(Kind::Double) / points);

@@ -10,7 +10,7 @@ pub mod scores;
 mod summary;
 
 pub use equivariance::ConditionalEquivarianceConfig;
-pub use functions::GaussianProcessConfig;
+pub use functions::{GaussianProcessConfig, TuneConfig};
 pub use log_likelihood::{FieldLogLikelihoodConfig, Of};
 pub use optimum::GpOptimumConfig;
 pub use predictive::FieldPredictiveConfig;

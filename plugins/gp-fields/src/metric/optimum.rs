@@ -69,7 +69,7 @@ const BATCH: i64 = 128;
 impl Metric for GpOptimum {
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let config = &self.0;
-        let process = config.process.build()?;
+        let process = config.process.fitted(evaluation).map_err(|e| e.under("/process"))?;
         let functions = test_functions(evaluation, config.dataset.as_deref(), config.functions)?;
         let (mut full, mut diagonal, mut at) = (Vec::new(), Vec::new(), 0);
         while at < functions.batch_size() {
@@ -85,6 +85,12 @@ impl Metric for GpOptimum {
             let name = format!("{prefix}{name}_loglik_nats_per_point");
             let summary = Summary::of(&tch::Tensor::cat(&values, 0));
             measured.extend(summary.measured(Measured::higher(name, f64::NAN)));
+        }
+        if config.process.tune.is_some() {
+            let numbers = process.kernel().hyperparameters().into_iter();
+            measured.extend(numbers.map(|number| {
+                Measured::neutral(format!("{prefix}gp_kernel{}", number.pointer), number.value)
+            }));
         }
         Ok(measured)
     }

@@ -136,7 +136,8 @@ impl Metric for FieldPredictive {
             add(Measured::neutral(name, f64::NAN), &mean_of(&width));
         }
         if let Some(against) = &config.against {
-            let posterior = against.build()?.condition_on_observed(&drawn.given)?;
+            let process = against.fitted(evaluation).map_err(|error| error.under("/against"))?;
+            let posterior = process.condition_on_observed(&drawn.given)?;
             let (exact_mean, exact_variance) = (posterior.mean(), posterior.variance());
             let exact_sd = exact_variance.sqrt();
             let exact_crps = mean_of(&crps_of_normal(exact_mean, &exact_sd, truth));
