@@ -3,17 +3,18 @@
 
 use crate::build::build;
 use crate::catalogue::Catalogue;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, NoiseOf};
 use crate::guard::guard;
 use crate::services::data_folder;
 use isotropy_core::conformance::{
-    CheckResult, Status, covariance, group, model, process, representation, sampler, schedule,
+    CheckResult, Status, coupled::check_coupled_noise, covariance, group, model, process,
+    representation, sampler, schedule,
 };
 use isotropy_core::{
-    CHECKS, Component, CovarianceKernelConfig, Dataset, DatasetConfig, Error, GroupConfig,
-    LoadContext, MetricConfig, ModelConfig, ModelContext, NoisingProcess, ObjectiveConfig,
-    PlotConfig, ProcessConfig, Representation, RepresentationConfig, Result, SamplerConfig,
-    ScheduleConfig, Split, State, StateSpec, Streams,
+    CHECKS, Component, CoupledNoise, CovarianceKernelConfig, Dataset, DatasetConfig, Error,
+    FreshNoise, GroupConfig, LoadContext, MetricConfig, ModelConfig, ModelContext, NoisingProcess,
+    ObjectiveConfig, PlotConfig, ProcessConfig, Representation, RepresentationConfig, Result,
+    SamplerConfig, ScheduleConfig, Split, State, StateSpec, Streams, coupled,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -376,7 +377,21 @@ pub fn check_experiment(experiment: &Experiment, streams: &Streams) -> Result<Ve
     let results = model::check_model(experiment.model.as_ref(), &context, streams);
     add("model", type_name(&experiment.model), results);
     if let Some(sampler) = &built.sampler {
-        let results = sampler::check_sampler(sampler.as_ref(), streams);
+        let mut results = sampler::check_sampler(sampler.as_ref(), streams);
+        if let (Some(process), Some(symmetry), NoiseOf::Coupled) =
+            (&built.process, &built.symmetry, experiment.sampling.noise)
+        {
+            let (process, symmetry) = (process.as_ref(), symmetry.as_ref());
+            let mut stream = streams.stream("check coupled noise", 0);
+            let input = State::random(&built.spec, 2, (Kind::Double, Device::Cpu), &mut stream);
+            let input = process.fields().lift(input)?;
+            let start = coupled::prior(process, symmetry, &input, &mut stream)?;
+            let runs = (process, built.model.as_ref());
+            results.push(check_coupled_noise(sampler.as_ref(), runs, &start, symmetry, &|start| {
+                let fresh = FreshNoise::new(streams, "check noise");
+                Ok(Box::new(CoupledNoise::new(fresh, symmetry, start)?))
+            }));
+        }
         add("sampler", type_name(&experiment.sampler), results);
     }
     let results = check_dataset(experiment.dataset.as_ref(), streams)?;

@@ -4,7 +4,8 @@
 use super::grid::TimeGrid;
 use isotropy_core::{
     Error, Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose, Result, Sampled,
-    Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi, sampler::times,
+    Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi,
+    sampler::{accept, times},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -206,13 +207,7 @@ impl BridgeHeun {
         model: &dyn ScoreModel,
         start: &State,
     ) -> Result<()> {
-        let kind = model.predicts();
-        process.accepts_prediction(kind)?;
-        if !kind.can_drive(self.purpose()) {
-            let message = format!("a model that predicts {kind:?} cannot drive {}", self.name());
-            return Err(Error::config("", message)
-                .with_help("choose another `predicts` in the model, or another sampler"));
-        }
+        accept(process, model, self.purpose())?;
         let like: Vec<Tensor> = process
             .fields()
             .xi_shape(&start.spec())

@@ -110,6 +110,31 @@ fn samples_have_the_law_of_the_clean_end() {
     }
 }
 
+/// Other samplers drive bridges, too: they ask for drift, score, h-term and posterior alone.
+#[test]
+fn samplers_of_other_plugins_drive_bridges() {
+    for bridge in [json!({"type": "ve-bridge", "sigma_max": 2.0}), json!({"type": "vp-bridge"})] {
+        let process = process(&bridge);
+        let like = images(4000, 2);
+        let oracle = oracle(process.as_ref(), &like);
+        let expected = &like.given("end").unwrap().tensor * 0.2 + 0.1;
+        let start = process.prior(&like, &mut Streams::new(0).stream("prior", 0)).unwrap();
+        for (chosen, allowed) in [
+            (json!({"type": "ancestral", "steps": 300, "grid": "karras"}), 0.06),
+            (json!({"type": "ddim", "eta": 0.7, "steps": 300, "grid": "karras"}), 0.06),
+            (json!({"type": "group-step", "steps": 300, "grid": "karras"}), 0.06),
+            (json!({"type": "heun-sde", "steps": 150, "grid": "karras"}), 0.06),
+        ] {
+            let sampled = run(&chosen, process.as_ref(), oracle.as_ref(), start.clone()).unwrap();
+            let residual = sampled.state.x() - &expected;
+            let (mean, std) = (number(&residual.mean(Kind::Double)), number(&residual.std(true)));
+            println!("{bridge} {chosen}: {mean:.4} {std:.4}");
+            assert!(mean.abs() < 0.01, "{bridge} {chosen}: mean {mean}");
+            assert!((std / 0.3 - 1.0).abs() < allowed, "{bridge} {chosen}: {std}");
+        }
+    }
+}
+
 /// Without churn no noise enters: the result is the mean curve, not a sample.
 #[test]
 fn without_churn_samples_are_means() {
