@@ -3,6 +3,7 @@
 mod bi_dimensional;
 mod claim;
 mod conditioned;
+mod conformance;
 mod egnn;
 mod field;
 mod point_attention;
