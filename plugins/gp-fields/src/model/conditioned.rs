@@ -51,7 +51,10 @@ isotropy_core::register!(
 fn seen(spec: &StateSpec) -> Result<StateSpec> {
     let value = &spec.value;
     let ([points, components], Some(1)) = (&value.shape[..], value.index_axis) else {
-        return Err(Error::config("", "this model takes fields: values [B, N, d] with their points in `index`"));
+        return Err(Error::config(
+            "",
+            "this model takes fields: values [B, N, d] with their points in `index`",
+        ));
     };
     let mut shown = StateSpec::new(FieldSpec {
         shape: vec![*points, components + 1],

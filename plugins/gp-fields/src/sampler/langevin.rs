@@ -9,6 +9,7 @@ use isotropy_core::{
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
 /// Where the noise of the known values comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -26,11 +27,15 @@ pub enum Context {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Langevin {
-    /// The covariance of the process: `K` times the score, noise coloured by a root of `K`. How fast the moves mix does
-    /// not depend on how well `K` is conditioned.
+    /// The covariance of the process at the query points: `K_qq` times the query block of the score, noise coloured by a
+    /// root of `K_qq`. How fast the moves mix does not depend on how well `K` is conditioned.
     #[default]
     Kernel,
-    /// Nothing: the score itself and white noise, with the same factors.
+    /// The query block of `K` times the score of all points, `K_qq S_q + K_qc S_c`, as published. The second part does
+    /// not belong to the law of the query given the known values: where the limit correlates the two (any but a white
+    /// one) the moves converge to another law. No linear system is solved for it.
+    JointKernel,
+    /// Nothing: the query block of the score and white noise, with the same factors.
     Plain,
 }
 
@@ -49,13 +54,14 @@ pub enum Tempering {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Times {
-    /// The reverse step at `t` with the known values noised to `t`, the Langevin moves at `s` with the known values
-    /// noised to `s`: points, model and rates are always at the time at which the points are.
+    /// The reverse step at `t` with the known values noised to `t` and the rate averaged over the step, the Langevin
+    /// moves at `s` with the known values noised to `s`: model and known values are always at the time at which the
+    /// points are.
     #[default]
     Consistent,
-    /// Everything at `t`, the moves after the step too.
+    /// Everything at the instant `t`, the moves after the step too.
     StepStart,
-    /// Model and rates at `s`, the known values noised to `t`, as published (geomndp.md, pitfall 5).
+    /// Model and rates at the instant `s`, the known values noised to `t`, as published (geomndp.md, pitfall 5).
     StepEnd,
 }
 
@@ -63,7 +69,8 @@ pub enum Times {
 /// `dt = t - s`, `h` the preconditioned score `K S` of the joint state and `z` noise coloured by `K`:
 ///
 /// * reverse step: `y += dt (beta/2 (y - m) + lambda beta h) + sqrt(beta dt) z`;
-/// * below `tau`, `inner_steps` times: `y += dt psi lambda beta/2 h + sqrt(psi beta dt) z`.
+/// * below `tau`, `inner_steps` times: `y += dt psi lambda beta/2 K_qq S_q + sqrt(psi beta dt) z` with the query block
+///   `S_q` of the score, which is the score of the query given the known values.
 ///
 /// The known values are noised anew before each of these. With `lambda` 1 the law converges to the conditional law of
 /// the model as steps and inner steps grow; larger values pull towards its modes (`p^lambda`: the variance shrinks by
@@ -177,15 +184,28 @@ pub(super) struct ConditionalLangevin {
     pub config: ConditionalLangevinConfig,
 }
 
-/// The terms with the score itself and white noise, both with the factors they had.
-fn plain(terms: Terms) -> Result<Terms> {
+/// Terms for moves of the query alone: the covariance that [`Langevin`] names times the score, and noise with it.
+fn of_query(terms: Terms, langevin: Langevin, walk: &Walk) -> Result<Terms> {
+    if langevin == Langevin::JointKernel {
+        return Ok(terms);
+    }
     let score = terms.score.as_ref().ok_or_else(|| {
-        Error::Unsupported("plain Langevin moves need a prediction that has a score".into())
+        Error::Unsupported("Langevin moves need a prediction that has a score".into())
     })?;
+    let score = walk.without_known(score)?;
     let factors = score.0.iter().zip(&terms.noise);
-    let preconditioned = Xi(factors.map(|(score, noise)| score * noise.scale().powi(2)).collect());
-    let noise = terms.noise.iter().map(|noise| NoiseOperator::White(noise.scale())).collect();
-    Ok(Terms { preconditioned, noise, ..terms })
+    if langevin == Langevin::Plain {
+        let preconditioned = factors.map(|(score, noise)| score * noise.scale().powi(2)).collect();
+        let noise = terms.noise.iter().map(|noise| NoiseOperator::White(noise.scale())).collect();
+        return Ok(Terms { preconditioned: Xi(preconditioned), noise, ..terms });
+    }
+    // `K (0, S_q)` has the query block `K_qq S_q`, and joint noise has the query block of covariance `K_qq`.
+    let covariance = |(score, noise): (&Tensor, &NoiseOperator)| match noise {
+        NoiseOperator::White(scale) => score * scale.powi(2),
+        NoiseOperator::Coloured { scale, root } => root.covariance(score) * scale.powi(2),
+    };
+    let preconditioned = Xi(factors.map(covariance).collect());
+    Ok(Terms { preconditioned, ..terms })
 }
 
 impl ConditionalLangevin {
@@ -199,10 +219,8 @@ impl ConditionalLangevin {
         dt: f64,
     ) -> Result<State> {
         let joint = walk.join(known, query)?;
-        let mut terms = walk.terms(&joint, step)?;
-        if self.config.langevin == Langevin::Plain {
-            terms = plain(terms)?;
-        }
+        let terms = walk.terms(&joint, step)?;
+        let terms = of_query(terms, self.config.langevin, walk)?;
         let (psi, lambda) = (self.config.psi, self.config.lambda);
         let noise = walk.draw(&joint, &terms)?.scale((psi * dt).sqrt());
         let xi = noise.add_scaled(&terms.preconditioned, 0.5 * psi * lambda * dt);
@@ -215,14 +233,15 @@ impl ConditionalLangevin {
         walk: &mut Walk,
         known: Option<&State>,
         query: &State,
-        at: f64,
+        step: Step,
         dt: f64,
     ) -> Result<State> {
         let config = &self.config;
         let joint = walk.join(known, query)?;
-        let terms = walk.terms(&joint, Step::at(at))?;
+        let terms = walk.terms(&joint, step)?;
         let (score, noise) = if config.hybrid {
-            let schedule = if config.lambda == 1.0 { 1.0 } else { self.rising(walk.process, at)? };
+            let schedule =
+                if config.lambda == 1.0 { 1.0 } else { self.rising(walk.process, step.from)? };
             (schedule + 0.5 * config.lambda * config.psi, 1.0 + config.psi)
         } else {
             (config.lambda, 1.0)
@@ -284,6 +303,14 @@ impl Sampler for ConditionalLangevin {
         }
     }
 
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        let steps = self.spacing.steps(process)?;
+        if self.config.hybrid && self.config.lambda != 1.0 {
+            self.rising(process, steps[0].from)?;
+        }
+        Ok(())
+    }
+
     fn run(
         &self,
         process: &dyn NoisingProcess,
@@ -308,18 +335,20 @@ impl Sampler for ConditionalLangevin {
         for (index, &step) in steps.iter().enumerate() {
             let (t, s) = (step.from, step.to.max(least));
             let dt = step.length();
-            let (at, corrected_at, context_at) = match config.times {
-                Times::Consistent => (t, s, s),
-                Times::StepStart => (t, t, t),
-                Times::StepEnd => (s, s, t),
+            let (advance, corrected_at, context_at) = match config.times {
+                Times::Consistent => (step, s, s),
+                Times::StepStart => (Step::at(t), t, t),
+                Times::StepEnd => (Step::at(s), s, t),
             };
             let mut known = if on_path { along(&path, index) } else { walk.noised(t)? };
             if config.predictor || config.hybrid {
-                query = self.advance(&mut walk, known.as_ref(), &query, at, dt)?;
+                query = self.advance(&mut walk, known.as_ref(), &query, advance, dt)?;
             }
-            // The corrections belong to the time at which they are made.
-            let due = if config.times == Times::Consistent { s } else { t };
-            let due = config.tau.is_none_or(|tau| due < tau);
+            // The corrections belong to the time at which they are made: where the points are at a time that is not
+            // trained (the end of a discrete process), there are none.
+            let consistent = config.times == Times::Consistent;
+            let due = config.tau.is_none_or(|tau| if consistent { s < tau } else { t < tau })
+                && !(consistent && step.to < least);
             let mut fresh = context_at != t;
             for _ in 0..if due { inner } else { 0 } {
                 if on_path {

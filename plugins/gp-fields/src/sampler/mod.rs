@@ -8,23 +8,23 @@
 //! * [`replacement`](ReplacementConfig) does nothing: its law is wrong, and more steps do not help (relative entropy
 //!   .50 nats on the three-point example of the notes, with 100 steps as with 1000);
 //! * [`conditional-langevin`](ConditionalLangevinConfig) corrects by Langevin moves at each time, and converges;
-//! * [`repaint`](RepaintConfig) goes back and forth.
+//! * [`repaint`](RepaintConfig) goes back and forth;
+//! * [`rejection`](RejectionConfig) keeps joint samples that happen to agree: exact, for very few known points.
 //!
 //! They are blind to the geometry: the drive moves the points, the noise comes from `isotropy_core::Noise`, *after*
 //! colouring. So with noise that is moved with the input, samples given a transformed context are the transform of the
 //! samples (the process and the model being symmetric).
 //!
-//! [`gp-posterior`](GpPosteriorConfig) draws from the exact conditional law of a Gaussian process, to compare with.
 //! A model that is trained to see known values (the model `conditioned`) needs none of these: the query is noised alone,
 //! and any sampler serves.
 
 mod langevin;
-mod posterior;
+mod rejection;
 mod repaint;
 mod replacement;
 mod walk;
 
 pub use langevin::{ConditionalLangevinConfig, Context, Langevin, Tempering, Times};
-pub use posterior::GpPosteriorConfig;
+pub use rejection::RejectionConfig;
 pub use repaint::{RepaintConfig, Reverse};
 pub use replacement::ReplacementConfig;

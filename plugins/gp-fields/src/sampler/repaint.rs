@@ -89,7 +89,7 @@ impl Repaint {
     fn reverse(&self, walk: &mut Walk, query: &State, step: Step) -> Result<State> {
         let known = walk.noised(step.from)?;
         let joint = walk.join(known.as_ref(), query)?;
-        let terms = walk.terms(&joint, Step::at(step.from))?;
+        let terms = walk.terms(&joint, step)?;
         let dt = step.length();
         let xi = match self.config.reverse {
             Reverse::Sde => {
@@ -112,6 +112,10 @@ impl Sampler for Repaint {
             Reverse::Sde => Purpose::ReverseSde,
             Reverse::Flow => Purpose::ProbabilityFlow,
         }
+    }
+
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        self.spacing.steps(process).map(|_| ())
     }
 
     fn run(

@@ -129,6 +129,29 @@ impl<'a> Walk<'a> {
         query
     }
 
+    /// Coefficients at a joint state with zeros at the known points.
+    ///
+    /// # Errors
+    /// When the coefficients do not belong to the index set.
+    pub fn without_known(&self, joint: &Xi) -> Result<Xi> {
+        if self.known.is_none() {
+            return Ok(joint.clone());
+        }
+        let axis = self.joint.value.index_axis.unwrap_or(1);
+        let points = self.joint.index_size();
+        let clear = |a: &Tensor| {
+            if a.size().get(axis).copied() != points {
+                return Err(Error::Unsupported(
+                    "known and query points need coefficients along the index set".into(),
+                ));
+            }
+            let known = a.narrow(axis as i64, 0, self.count);
+            let rest = a.narrow(axis as i64, self.count, a.size()[axis] - self.count);
+            Ok(Tensor::cat(&[&known.zeros_like(), &rest], axis as i64))
+        };
+        Ok(Xi(joint.0.iter().map(clear).collect::<Result<_>>()?))
+    }
+
     /// What moves the points at an instant, by the model's prediction there.
     pub fn terms(&mut self, state: &State, step: Step) -> Result<Terms> {
         self.evaluations += 1;
