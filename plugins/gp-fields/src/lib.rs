@@ -16,6 +16,7 @@ pub mod posterior;
 pub mod process;
 pub mod sampler;
 pub mod source;
+pub mod tuning;
 
 isotropy_core::plugin!(
     "Gaussian-process fields: kernels, processes, conditional samplers, data and networks"

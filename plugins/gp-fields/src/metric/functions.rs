@@ -1,7 +1,8 @@
 //! The functions that metrics look at, and the Gaussian process that they may come from.
 
 use crate::linear_algebra::JITTER;
-use crate::posterior::{FitOptions, GaussianProcess, fit};
+use crate::posterior::GaussianProcess;
+use crate::tuning::{FitOptions, fit};
 use isotropy_core::{
     CovarianceKernelConfig, DatasetConfig, Error, Evaluation, Result, Split, State, dataset,
     schemars::{self, JsonSchema},

@@ -3,4 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod data;
+mod evaluation;
 mod grids;
+mod kernels;
+mod likelihood;
+mod networks;
+mod oracle;
+mod plots;
+mod process;
+mod regression;
+mod sampling;
+mod support;

@@ -1,47 +1,46 @@
-//! The Ornstein-Uhlenbeck process of a field and its exact scores.
+//! The Ornstein-Uhlenbeck process of a field.
 
 use crate::kernels::kernel;
 use crate::support::{F64, drive, fields, number, process_on, random, streams};
 use isotropy_core::conformance::Status;
-use isotropy_core::conformance::model::check_model;
 use isotropy_core::conformance::process::{check_process, check_process_symmetry};
 use isotropy_core::{
-    Field, FieldSpec, Kernel, ModelConfig, ModelContext, Moves, NoiseOperator, NoisingProcess,
-    Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, RepresentationConfig,
-    Result, Scale, ScoreModel, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi,
+    Field, FieldSpec, Kernel, Moves, NoiseOperator, NoisingProcess, Perturbed, Prediction,
+    PredictionKind, ProcessConfig, Representation, RepresentationConfig, Result, State, StateSpec,
+    Step, Stream, Terms, TimeDomain, Xi,
 };
 use isotropy_gp_fields::linear_algebra::INDEX;
 use isotropy_gp_fields::process::{Beta, FieldProcess};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tch::{Device, Kind, Tensor, nn::VarStore};
+use tch::{Device, Kind, Tensor};
 
-fn rbf() -> Value {
+pub fn rbf() -> Value {
     json!({"type": "noisy", "kernel": {"type": "rbf", "lengthscale": 1.3}})
 }
 
-fn curl() -> Value {
+pub fn curl() -> Value {
     json!({"type": "noisy", "kernel": {"type": "curl-free", "lengthscale": 2.0}, "variance": 1.5})
 }
 
-fn process(json: Value) -> Box<dyn NoisingProcess> {
+pub fn process(json: Value) -> Box<dyn NoisingProcess> {
     tch::set_num_threads(1);
     let mut json = json;
     json["type"] = "gaussian-process".into();
     process_on(json)
 }
 
-fn representation(json: Value) -> Arc<dyn Representation> {
+pub fn representation(json: Value) -> Arc<dyn Representation> {
     serde_json::from_value::<Box<dyn RepresentationConfig>>(json).unwrap().build().unwrap()
 }
 
-fn failed(results: &[isotropy_core::conformance::CheckResult]) -> Vec<String> {
+pub fn failed(results: &[isotropy_core::conformance::CheckResult]) -> Vec<String> {
     let failed = results.iter().filter(|r| r.status == Status::Fail);
     failed.map(|r| format!("{}: {}", r.check, r.why)).collect()
 }
 
 #[track_caller]
-fn close(what: &str, a: &Tensor, b: &Tensor, tolerance: f64) {
+pub fn close(what: &str, a: &Tensor, b: &Tensor, tolerance: f64) {
     assert_eq!(a.size(), b.size(), "{what}");
     let error = number(&(a - b).abs().max());
     assert!(error <= tolerance, "{what}: off by {error:e}");
@@ -477,103 +476,4 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     }
     fn sent<T: Send>() {}
     sent::<FieldProcess>();
-}
-
-fn oracle(json: &Value, process: &dyn NoisingProcess, spec: &StateSpec) -> Box<dyn ScoreModel> {
-    let mut json = json.clone();
-    json["type"] = "gaussian-process-oracle".into();
-    let config: Box<dyn ModelConfig> = serde_json::from_value(json).unwrap();
-    let context = ModelContext { spec, process: Some(process), symmetry: None };
-    config.build(&VarStore::new(Device::Cpu).root(), &context).unwrap()
-}
-
-/// The exact prediction is the conditional mean of the target: their difference is uncorrelated with every function of
-/// the noisy values. Tried with means on both sides, matrix values and every kind of prediction.
-#[test]
-fn the_oracle_is_the_conditional_mean_of_the_target() {
-    let many = 20_000;
-    let data = json!({"type": "sum", "kernels": [
-        {"type": "divergence-free", "lengthscale": 1.5}, {"type": "white", "variance": 0.05}
-    ]});
-    let gp = isotropy_gp_fields::posterior::GaussianProcess::new(kernel(data.clone()))
-        .with_mean(vec![1.0, -0.5]);
-    let one = fields("conditional mean", 1, 3, 2, 2);
-    let index = one.given(INDEX).unwrap();
-    let template = State::new(one.value.with(one.x().expand([many, -1, -1], false)))
-        .with_context(INDEX, index.with(index.tensor.expand([many, -1, -1], false)));
-    let clean = gp.sample(&template, &mut streams().stream("data", 0)).unwrap();
-    for limit in [curl(), json!({"type": "white", "variance": 0.4})] {
-        let process = process(json!({"kernel": limit, "mean": [0.3, 0.8]}));
-        let t = streams().stream("t", 0).uniform(&[many], F64) * 0.6 + 0.3;
-        let perturbed = process.perturb(&clean, &t, &mut streams().stream("data", 1)).unwrap();
-        for predicts in ["score", "covariance-score", "preconditioned-score", "noise", "clean"] {
-            let json = json!({"kernel": data, "mean": [1.0, -0.5], "predicts": predicts});
-            let model = oracle(&json, process.as_ref(), &clean.spec());
-            let found = model.predict(&perturbed.noisy, &t, false).unwrap();
-            let target = perturbed.target(model.predicts()).unwrap();
-            let rest = (target[0].single() - found.heads[0].single()).flatten(1, -1);
-            let y = perturbed.noisy.x().flatten(1, -1);
-            let ones = Tensor::ones([many, 1], F64);
-            let probes = Tensor::cat(&[&ones, &y, &t.unsqueeze(1)], 1);
-            // Every probe times every coefficient, in units of the standard deviation of its mean.
-            let products = rest.unsqueeze(2) * probes.unsqueeze(1);
-            let spread = products.std_dim([0i64].as_slice(), true, false);
-            let score = products.mean_dim(0, false, Kind::Double) / spread * (many as f64).sqrt();
-            let worst = number(&score.abs().max());
-            assert!(worst < 5.0, "{predicts} with {limit}: {worst}");
-        }
-    }
-}
-
-#[test]
-fn oracles_pass_the_suite_with_their_symmetry() {
-    let rotation = representation(json!({"type": "rotation", "dimension": 2}));
-    let kernel =
-        json!({"type": "noisy", "kernel": {"type": "divergence-free", "lengthscale": 1.2}});
-    for limit in [curl(), rbf(), json!({"type": "white"})] {
-        let process = process(json!({"kernel": limit}));
-        let spec = process.sample_state(2, F64, &mut streams().stream("spec", 0)).unwrap().spec();
-        let context = ModelContext {
-            spec: &spec,
-            process: Some(process.as_ref()),
-            symmetry: Some(rotation.as_ref()),
-        };
-        for predicts in ["covariance-score", "score", "clean"] {
-            let json =
-                json!({"type": "gaussian-process-oracle", "kernel": kernel, "predicts": predicts});
-            let config: Box<dyn ModelConfig> = serde_json::from_value(json).unwrap();
-            let results = check_model(config.as_ref(), &context, &streams());
-            let names = failed(&results);
-            assert!(names.is_empty(), "{limit} {predicts}: {names:#?}");
-            let skipped: Vec<_> = results.iter().filter(|r| r.status == Status::Skip).collect();
-            assert!(skipped.is_empty(), "{skipped:#?}");
-        }
-        // Neither a mean nor a kernel with axes of its own is symmetric.
-        for extra in [
-            json!({"mean": [0.5]}),
-            json!({"kernel": {"type": "noisy", "kernel": {"type": "periodic"}}}),
-        ] {
-            let mut json = json!({"type": "gaussian-process-oracle", "kernel": kernel});
-            json.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-            let config: Box<dyn ModelConfig> = serde_json::from_value(json).unwrap();
-            let model = config.build(&VarStore::new(Device::Cpu).root(), &context).unwrap();
-            assert!(!model.claims_symmetry());
-        }
-    }
-}
-
-/// Plain processes are served too: white noise of variance 1.
-#[test]
-fn the_oracle_serves_plain_processes() {
-    let limit =
-        process(json!({"kernel": {"type": "white"}, "schedule": {"type": "cosine"}, "start": 0.0}));
-    let kernel = limit.kernel_of_state().unwrap();
-    let state = fields("plain", 2, 3, 1, 1);
-    let t = Tensor::from_slice(&[0.2, 0.8]);
-    let (here, scales) = (kernel(&state, &t).unwrap(), limit.kernel_of_time().unwrap());
-    let there = scales(&t.reshape([2, 1, 1]));
-    match (&here.std[0], &there.std[0]) {
-        (Scale::Each(a), Scale::Each(b)) => close("std", a, b, 0.0),
-        other => panic!("{other:?}"),
-    }
 }

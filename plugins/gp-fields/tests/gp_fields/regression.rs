@@ -4,7 +4,8 @@ use crate::kernels::kernel;
 use crate::support::{F64, fields, number, random, streams};
 use isotropy_core::{CovarianceKernelConfig, Error, Field, Gram, Moves, State, observed};
 use isotropy_gp_fields::linear_algebra::{Factor, INDEX, Points};
-use isotropy_gp_fields::posterior::{FitOptions, GaussianProcess, fit};
+use isotropy_gp_fields::posterior::GaussianProcess;
+use isotropy_gp_fields::tuning::{FitOptions, fit};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
