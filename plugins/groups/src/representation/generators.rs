@@ -292,8 +292,14 @@ impl Drive for Generators {
             return xi.clone();
         }
         let unit = state.x() / Self::radius(state.x());
-        let tangent = self.apply(xi.factor(0), &unit);
-        Xi(vec![self.wedge(&unit, &tangent), xi.factor(1).shallow_clone()])
+        let w = xi.factor(0);
+        let level = if self.dimension == 3 {
+            // u x (w x u): without the turn about the point itself.
+            w - (w * &unit).sum_dim_intlist([-1].as_slice(), true, None) * unit
+        } else {
+            self.wedge(&unit, &self.apply(w, &unit))
+        };
+        Xi(vec![level, xi.factor(1).shallow_clone()])
     }
 
     /// A conformal map `q` of vectors takes the skew matrix `W` to `q W q^-1`; `log r` is not moved.
