@@ -160,8 +160,11 @@ impl State {
     /// Name of the context field that [`State::mask`] reads.
     pub const MASK: &str = "mask";
 
+    /// Name of the context field with the class of each point, `[B]`, `Int64`, counted from 0.
+    pub const LABEL: &str = "label";
+
     /// A state of these shapes with standard normal numbers, for probing; sizes that vary become 3,
-    /// and the mask is one everywhere.
+    /// the mask is one everywhere, and the class is 0.
     pub fn random(
         spec: &StateSpec,
         batch: i64,
@@ -176,6 +179,9 @@ impl State {
             }
             let tensor = match name {
                 Self::MASK => Tensor::ones(&shape, options),
+                Self::LABEL if spec.shape.is_empty() => {
+                    Tensor::zeros(&shape, (Kind::Int64, options.1))
+                }
                 _ => stream.normal(&shape, options),
             };
             let (index_axis, moves) = (spec.index_axis, spec.moves);

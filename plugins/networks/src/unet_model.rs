@@ -13,7 +13,7 @@ use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
 /// Context field with the class of an image, `[B]`, `Int64`.
-pub const LABEL: &str = "label";
+pub const LABEL: &str = State::LABEL;
 /// Context field with an earlier estimate of the clean image, of the shape of the value.
 pub const ESTIMATE: &str = "estimate";
 /// Context field with the other end of a bridge, which a network sees where there is one.

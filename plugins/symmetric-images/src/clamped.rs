@@ -38,8 +38,9 @@ fn one() -> f64 {
 #[typetag::serde(name = "clamped")]
 impl ModelConfig for ClampedConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
-        // Not `>=`: a NaN is refused too.
-        if !(self.low < self.high) {
+        // A NaN is in no proper range.
+        let proper = self.low < self.high;
+        if !proper {
             let message = format!("the range from {} to {} is empty", self.low, self.high);
             return Err(Error::config("/high", message));
         }

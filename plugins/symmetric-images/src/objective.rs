@@ -9,16 +9,21 @@ use isotropy_core::{
 };
 use isotropy_networks::unet_model::ESTIMATE;
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use tch::Tensor;
 
-/// Another objective, with the regulariser `+Reg` and with self-conditioning.
+/// Another objective, as a mean over coefficients, with the regulariser `+Reg` and with self-conditioning.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegularisedConfig {
     /// The loss itself.
     pub inner: Box<dyn ObjectiveConfig>,
+    /// Whether the inner loss, a sum over coefficients, is divided by their number: the mean over pixels
+    /// and channels of the published loss. The weight of the regulariser refers to it, and so do
+    /// optimisers whose first steps are not adaptive (RAdam) and clipping.
+    #[serde(default = "yes")]
+    pub mean: bool,
     /// The regulariser; null for none.
     #[serde(default)]
     pub regulariser: Option<RegulariserConfig>,
@@ -68,6 +73,10 @@ fn one() -> f64 {
     1.0
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn half() -> f64 {
     0.5
 }
@@ -88,7 +97,12 @@ impl ObjectiveConfig for RegularisedConfig {
             let message = format!("{p} is no probability");
             return Err(Error::config("/self_conditioning/probability", message));
         }
-        Ok(Box::new(Regularised { inner, regulariser, self_conditioning: self.self_conditioning }))
+        Ok(Box::new(Regularised {
+            inner,
+            mean: self.mean,
+            regulariser,
+            self_conditioning: self.self_conditioning,
+        }))
     }
 }
 
@@ -121,10 +135,13 @@ impl Regulariser {
         if first >= order {
             return Err(Error::config("/symmetry", "the group has no element but the identity"));
         }
-        if !(config.weight > 0.0 && config.weight.is_finite()) {
+        if config.weight.is_nan() || config.weight <= 0.0 || config.weight.is_infinite() {
             return Err(Error::config("/weight", "the weight must be a positive number"));
         }
-        if !(config.target_noise >= 0.0 && config.target_noise.is_finite()) {
+        if config.target_noise.is_nan()
+            || config.target_noise < 0.0
+            || config.target_noise.is_infinite()
+        {
             return Err(Error::config("/target_noise", "the noise must not be negative"));
         }
         Ok(Self {
@@ -190,6 +207,7 @@ pub fn mean_square(a: &[Xi], b: &[Xi], scale: Option<&Xi>) -> Tensor {
 #[derive(Debug)]
 struct Regularised {
     inner: Box<dyn Objective>,
+    mean: bool,
     regulariser: Option<Regulariser>,
     self_conditioning: Option<SelfConditioning>,
 }
@@ -240,14 +258,21 @@ impl Objective for Regularised {
             context,
             averages,
             penalty: RefCell::default(),
+            coefficients: Cell::new(1),
         };
         let mut loss = self.inner.loss(&watching, batch, context)?;
+        if self.mean {
+            let share = 1.0 / watching.coefficients.get() as f64;
+            loss.total = &loss.total * share;
+            loss.parts.iter_mut().for_each(|(_, part)| *part = &*part * share);
+        }
         if let (Some(regulariser), Some(penalty)) =
             (&self.regulariser, watching.penalty.into_inner())
         {
             loss.parts.push(("denoising".into(), loss.total.detach()));
             loss.parts.push(("regulariser".into(), penalty.detach()));
-            loss.total += penalty * regulariser.weight;
+            // Not in place: the part just kept shares the memory of the sum.
+            loss.total = &loss.total + penalty * regulariser.weight;
         }
         Ok(loss)
     }
@@ -262,6 +287,8 @@ struct Watching<'a> {
     context: &'a LossContext<'a>,
     averages: &'a dyn Averages,
     penalty: RefCell<Option<Tensor>>,
+    /// Coefficients of one point, over all heads.
+    coefficients: Cell<i64>,
 }
 
 impl Watching<'_> {
@@ -280,6 +307,11 @@ impl Watching<'_> {
         let prediction = self.model.predict(state, t, train)?;
         let estimate = clean(self.process, state, t, &prediction)?;
         Ok(beside(state, ESTIMATE, estimate.x().detach()))
+    }
+
+    fn count(&self, prediction: &Prediction) {
+        let numbers = prediction.heads.iter().flat_map(|head| &head.0);
+        self.coefficients.set(numbers.map(|a| a.numel() as i64 / a.size()[0].max(1)).sum());
     }
 
     /// What the target says, turned back.
@@ -311,7 +343,9 @@ impl ScoreModel for Watching<'_> {
     fn predict(&self, state: &State, t: &Tensor, train: bool) -> Result<Prediction> {
         let state = self.conditioned(state, t, train)?;
         let Some(regulariser) = &self.objective.regulariser else {
-            return self.model.predict(&state, t, train);
+            let prediction = self.model.predict(&state, t, train)?;
+            self.count(&prediction);
+            return Ok(prediction);
         };
         // Before the evaluation with gradients: the weights change hands in between.
         let mut target = self.target(regulariser, &state, t)?;
@@ -329,6 +363,7 @@ impl ScoreModel for Watching<'_> {
                 *head = head.add_scaled(&noise, regulariser.target_noise);
             }
         }
+        self.count(&prediction);
         let penalty = mean_square(&prediction.heads, &target, scale.as_ref());
         *self.penalty.borrow_mut() = Some(penalty.mean(penalty.kind()));
         Ok(prediction)

@@ -65,7 +65,7 @@ struct DdimCosine(DdimCosineConfig);
 impl DdimCosine {
     /// Angles of which mean and standard deviation are the sines: counted from the end, so that the
     /// mean keeps its digits there, and from the start.
-    fn from_end(self) -> (f64, f64) {
+    fn angles(self) -> (f64, f64) {
         let whole = FRAC_PI_2 / (1.0 + self.0.stretch);
         (whole, whole * (1.0 + self.0.stretch - self.0.shift))
     }
@@ -77,13 +77,13 @@ impl Schedule for DdimCosine {
     }
 
     fn mean_std(&self, u: &Tensor) -> (Tensor, Tensor) {
-        let (rate, _) = self.from_end();
+        let (rate, _) = self.angles();
         let mean = ((1.0_f64 - u + (self.0.stretch - self.0.shift)) * rate).sin();
         (mean, ((u + self.0.shift) * rate).sin())
     }
 
     fn at(&self, u: f64) -> (f64, f64) {
-        let (rate, start) = self.from_end();
+        let (rate, start) = self.angles();
         ((start - u * rate).sin(), ((u + self.0.shift) * rate).sin())
     }
 

@@ -9,9 +9,7 @@ use isotropy_core::{
 use isotropy_groups::representation::{ImagePermutation, PixelGroup};
 use isotropy_lie::model::EdmScales;
 use isotropy_networks::embedding::{Layout, sinusoidal};
-use isotropy_networks::symmetric::{
-    Channels, Conv, ConvShape, InitialScale, Symmetry, SymmetryBy,
-};
+use isotropy_networks::symmetric::{Channels, Conv, ConvShape, InitialScale, Symmetry, SymmetryBy};
 use isotropy_networks::symmetric_kernel::Tying;
 use isotropy_symmetric_images::objective::{mean_square, turned_back};
 use isotropy_symmetric_images::sampler::{PairsOfTimes, pairs};
@@ -244,11 +242,10 @@ impl ScoreModel for Posterior {
 fn ddim_sample(case: &Case) {
     let parameters = &case.0["params"];
     let model = Posterior { mean: input(case, "m"), variance: parameters["v"].as_f64().unwrap() };
-    let sampler: Box<dyn SamplerConfig> =
-        serde_json::from_value(json!({
-            "type": "image-ddim", "steps": parameters["steps"], "times": "published-overlapping"
-        }))
-            .unwrap();
+    let sampler: Box<dyn SamplerConfig> = serde_json::from_value(json!({
+        "type": "image-ddim", "steps": parameters["steps"], "times": "published-overlapping"
+    }))
+    .unwrap();
     let start = State::new(Field::new(input(case, "x_T"), Moves::Image));
     let mut noise = FreshNoise::new(&Streams::new(0), "golden");
     let sampler = sampler.build().unwrap();

@@ -49,10 +49,12 @@ impl SamplerConfig for ImageDdimConfig {
         if self.steps == 0 {
             return Err(Error::config("/steps", "the number of steps must be at least 1"));
         }
-        if let Some([low, high]) = self.clamp
-            && !(low < high)
-        {
-            return Err(Error::config("/clamp", format!("the range [{low}, {high}] is empty")));
+        if let Some([low, high]) = self.clamp {
+            // A NaN is in no proper range.
+            let proper = low < high;
+            if !proper {
+                return Err(Error::config("/clamp", format!("the range [{low}, {high}] is empty")));
+            }
         }
         Ok(Box::new(self.clone()))
     }

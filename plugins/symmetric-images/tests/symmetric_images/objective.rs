@@ -86,12 +86,18 @@ fn the_penalty_is_added_to_the_loss_and_vanishes_for_an_equivariant_map() {
     let (total, named) = parts(turns(json!({})), &model, 4);
     assert_eq!(named[0].0, "denoising");
     assert_eq!(named[1], ("regulariser".to_string(), 0.0));
+    // The mean over 64 pixels.
+    assert!((total - plain / 64.0).abs() < 1e-4 * total, "{total} {plain}");
+    let mut sum = turns(json!({}));
+    sum["mean"] = json!(false);
+    let total = parts(sum, &model, 4).0;
     assert!((total - plain).abs() < 1e-4 * plain, "{total} {plain}");
     // Another map: the penalty counts with its weight.
     let model = Map::new(Tensor::arange(64, (Kind::Float, Device::Cpu)).reshape([8, 8]) / 64.0);
     let (once, first) = parts(turns(json!({})), &model, 4);
     let (twice, second) = parts(turns(json!({"weight": 2.0})), &model, 4);
     assert!(first[1].1 > 0.01);
+    assert!((first[0].1 + first[1].1 - once).abs() < 1e-4 * once, "{first:?} {once}");
     assert_eq!(first[1], second[1]);
     assert!((twice - once - first[1].1).abs() < 1e-4 * once);
 }

@@ -3,8 +3,8 @@
 use isotropy_core::conformance::{CheckResult, Status, model::check_model};
 use isotropy_core::{
     Error, Field, FieldSpec, ModelConfig, ModelContext, Moves, NoisingProcess, Prediction,
-    PredictionKind, ProcessConfig, RepresentationConfig, Result, ScoreModel, State,
-    StateSpec, Streams, registry,
+    PredictionKind, ProcessConfig, RepresentationConfig, Result, ScoreModel, State, StateSpec,
+    Streams, registry,
 };
 use isotropy_groups::representation::{ImagePermutation, PixelGroup};
 use isotropy_networks::symmetric::{Channels, Conv, ConvShape, Symmetry};
@@ -177,7 +177,8 @@ fn the_suite_passes_for_every_way_and_group() {
             symmetry: Some(symmetry.as_ref()),
         };
         for by in ["none", "tied-s", "tied-k", "lifted"] {
-            let config = config(small(json!({"symmetry_by": by, "self_conditioning": true})));
+            let more = json!({"symmetry_by": by, "self_conditioning": true, "classes": 3});
+            let config = config(small(more));
             let results = check_model(&config, &context, &Streams::new(2));
             assert!(failed(&results).is_empty(), "{by} {group}: {results:?}");
             let equivariant = results.iter().find(|r| r.check == EQUIVARIANCE).unwrap();
