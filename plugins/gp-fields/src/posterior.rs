@@ -122,9 +122,9 @@ impl GaussianProcess {
         let z = stream.normal(&template.x().size(), template.options());
         let mut values = factor.colour(&z);
         if let Some(mean) = self.mean_like(&values) {
-            values = values + mean;
+            values = &values + mean;
             if let Some(mask) = template.mask() {
-                values = values * mask.to_kind(template.options().0).unsqueeze(-1);
+                values = &values * mask.to_kind(template.options().0).unsqueeze(-1);
             }
         }
         Ok(template.with_value(values))
@@ -182,8 +182,8 @@ impl GaussianProcess {
                 Some(_) => y.reshape([y.size()[0], -1, 1]),
             };
             let white = Tensor::linalg_solve_triangular(&lower, &columns, false, true, false);
-            mean = mean + half.transpose(-2, -1).matmul(&white).reshape(values.size());
-            covariance = covariance - half.transpose(-2, -1).matmul(&half);
+            mean = &mean + half.transpose(-2, -1).matmul(&white).reshape(values.size());
+            covariance = &covariance - half.transpose(-2, -1).matmul(&half);
         }
         let covariance = match gram.outputs() {
             None => Gram::Scalar(covariance),
@@ -260,7 +260,7 @@ impl Posterior {
         let mut log = log.sum_dim_intlist([-1].as_slice(), false, Kind::Double);
         let root = match self.covariance {
             Gram::Scalar(_) => {
-                log = log * self.mean.size()[2] as f64;
+                log = &log * self.mean.size()[2] as f64;
                 Root::lower_of_index(lower)
             }
             Gram::Matrix { .. } => Root::lower_of_all(lower),

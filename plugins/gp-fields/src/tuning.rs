@@ -112,7 +112,7 @@ pub fn fit(config: &dyn CovarianceKernelConfig, data: &State, options: &FitOptio
         let (a, b) = (1.0 - 0.9f64.powi(count), 1.0 - 0.999f64.powi(count));
         let share = step as f64 / options.steps as f64;
         let rate = options.learning_rate * 0.5 * (1.0 + (PI * share).cos());
-        log = log + (&first / a) / ((&second / b).sqrt() + 1e-8) * rate;
+        log = &log + (&first / a) / ((&second / b).sqrt() + 1e-8) * rate;
     }
     let tuned = Vec::<f64>::try_from(best.1.exp().to_device(tch::Device::Cpu))?;
     let hyperparameters: Vec<Hyperparameter> =

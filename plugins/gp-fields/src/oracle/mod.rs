@@ -118,17 +118,17 @@ impl Oracle {
         let mut log_determinant = log.sum_dim_intlist([-1].as_slice(), false, Kind::Double);
         let root = match covariance {
             Gram::Scalar(_) => {
-                log_determinant = log_determinant * size[2] as f64;
+                log_determinant = &log_determinant * size[2] as f64;
                 Root::lower_of_index(lower)
             }
             Gram::Matrix { .. } => Root::lower_of_all(lower),
         };
         let mut centre = Tensor::zeros(&size, options);
         if let Some(data_mean) = self.data.mean_like(&centre) {
-            centre = centre + mean * data_mean;
+            centre = &centre + mean * data_mean;
         }
         if let (Some(shift), Some(end)) = (&kernel.shift, self.end(&centre)) {
-            centre = centre + scale(&shift[0]) * end;
+            centre = &centre + scale(&shift[0]) * end;
         }
         let mask = points.mask.map(|mask| mask.unsqueeze(-1));
         Ok(Marginal { mean: centre, covariance, root, log_determinant, mask, limit, kernel })

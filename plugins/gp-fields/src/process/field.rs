@@ -130,7 +130,7 @@ impl FieldProcess {
     }
 
     /// Values counted from the limiting mean.
-    fn from_mean(&self, state: &State) -> Tensor {
+    fn deviation(&self, state: &State) -> Tensor {
         match self.core.limit.mean_like(state.x()) {
             Some(mean) => shown(state, &(state.x() - mean)),
             None => shown(state, state.x()),
@@ -230,7 +230,7 @@ impl NoisingProcess for FieldProcess {
         let values = Self::values(clean);
         let mut noisy = kernel.mean[0].times(values.single()) + kernel.std[0].times(&coloured);
         if let (Some(end), Some(shift)) = (self.known_end(clean)?, &kernel.shift) {
-            noisy = noisy + shift[0].times(end.single());
+            noisy = &noisy + shift[0].times(end.single());
         }
         Ok(Perturbed {
             noisy: clean.with_value(noisy.shallow_clone()),
@@ -253,7 +253,7 @@ impl NoisingProcess for FieldProcess {
 
     /// With respect to Lebesgue measure of the values at the points that are there.
     fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
-        let centred = self.from_mean(state);
+        let centred = self.deviation(state);
         let log =
             self.core.with(state, |factor, _| factor.shallow_clone()).ok()?.log_prob(&centred);
         Some(log.to_kind(state.options().0))
@@ -296,7 +296,7 @@ impl NoisingProcess for FieldProcess {
         let score = kernel.score(prediction, Some(&tau))?;
         let root = kernel.colour[0].clone().expect("the kernel of a field is coloured");
         Ok(Terms {
-            drift: (self.from_mean(state) * (-0.5 * rate)).into(),
+            drift: (self.deviation(state) * (-0.5 * rate)).into(),
             // A swapped step over a first stretch without noise may come out below zero by rounding.
             noise: vec![NoiseOperator::Coloured { scale: rate.max(0.0).sqrt(), root }],
             preconditioned: preconditioned.scale(rate).map(|a| shown(state, a)),
@@ -362,7 +362,7 @@ impl NoisingProcess for FieldProcess {
         let of_noisy = alpha * (std_s / std_t).powi(2);
         let of_clean = mean_s * added / (std_t * std_t);
         // y_0 = (y + std_t^2 K score) / mean_t, put in place; all from the limiting mean.
-        let displacement = self.from_mean(state) * (of_noisy + of_clean / mean_t - 1.0)
+        let displacement = self.deviation(state) * (of_noisy + of_clean / mean_t - 1.0)
             + preconditioned * (of_clean * std_t * std_t / mean_t)
             + shown(state, z.single()) * (added.sqrt() * std_s / std_t);
         Ok(state.with_value(state.x() + displacement))
@@ -371,7 +371,7 @@ impl NoisingProcess for FieldProcess {
     fn transition(&self, state: &State, from: f64, to: f64, z: &Xi) -> Result<State> {
         let (alpha, added) = self.transition_scales(from, to);
         let displacement =
-            self.from_mean(state) * (alpha - 1.0) + shown(state, z.single()) * added.sqrt();
+            self.deviation(state) * (alpha - 1.0) + shown(state, z.single()) * added.sqrt();
         Ok(state.with_value(state.x() + displacement))
     }
 
@@ -380,7 +380,7 @@ impl NoisingProcess for FieldProcess {
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
         self.accepts(spec)?;
         symmetry.accepts(spec)?;
-        let pull = |state: &State| Ok(Xi::from(self.from_mean(state) * -0.5));
+        let pull = |state: &State| Ok(Xi::from(self.deviation(state) * -0.5));
         probe_symmetry(self.fields(), symmetry, spec, pull).map_err(|error| match error {
             Error::Unsupported(reason) if self.core.limit.has_mean() => {
                 Error::Unsupported(format!(
