@@ -7,7 +7,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use isotropy_core::{
     Field, ModelConfig, ModelContext, Moves, NoisingProcess, PredictionKind, ProcessConfig,
-    RepresentationConfig, ScoreModel, State, Streams,
+    RepresentationConfig, State, Streams,
 };
 use isotropy_gp_fields as _;
 use isotropy_groups as _;
