@@ -75,11 +75,11 @@ impl Symmetry {
         match by {
             SymmetryBy::PublishedTiedK if group != PixelGroup::Square => {
                 let message = "`published-tied-k` differs from `tied-k` for the group square only";
-                return Err(Error::config("/symmetry_by", message));
+                Err(Error::config("/symmetry_by", message))
             }
             SymmetryBy::PublishedTiedS if !mirror => {
                 let message = "`published-tied-s` differs from `tied-s` for a single mirror only";
-                return Err(Error::config("/symmetry_by", message));
+                Err(Error::config("/symmetry_by", message))
             }
             _ => Ok(Self { by, group: Some(group), scale }),
         }
