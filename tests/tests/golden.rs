@@ -7,13 +7,14 @@ mod golden_cases {
     pub mod brownian;
     pub mod case;
     pub mod components;
+    pub mod field_sampling;
     pub mod fields;
     pub mod images;
     pub mod lie;
 }
 
 use golden_cases::case::Case;
-use golden_cases::{bridges, brownian, components, fields, images, lie};
+use golden_cases::{bridges, brownian, components, field_sampling, fields, images, lie};
 use isotropy_groups as _;
 use isotropy_lie as _;
 use serde_json::Value;
@@ -28,10 +29,7 @@ const WAITING: &[(&str, &str)] = &[
     ("gaussian_rbf", "conformers"),
     // spdm.json
     // geomndp.json
-    ("conditional_sampling", "Gaussian-process fields"),
-    ("conditional_sampling_affine", "Gaussian-process fields"),
     ("coordinates", "trajectories on the sphere"),
-    ("loglik_probability_flow", "Gaussian-process fields"),
     ("sphere_geometry", "trajectories on the sphere"),
 ];
 
@@ -43,6 +41,7 @@ fn cover(case: &Case) -> Option<()> {
         .or_else(|| bridges::cover(case))
         .or_else(|| images::cover(case))
         .or_else(|| fields::cover(case))
+        .or_else(|| field_sampling::cover(case))
 }
 
 fn folder() -> PathBuf {
