@@ -3,8 +3,8 @@
 use super::case::{Case, tensor};
 use isotropy_core::{
     Drive, Element, Field, ModelConfig, ModelContext, Moves, Noise, NoisingProcess, Prediction,
-    PredictionKind, ProcessConfig, Representation, RepresentationConfig, Result, SamplerConfig,
-    ScoreModel, State, Step, Terms, TimeDomain, Xi,
+    PredictionKind, Representation, RepresentationConfig, Result, SamplerConfig, ScoreModel, State,
+    Step, Terms, TimeDomain, Xi,
 };
 use isotropy_equivariant_bridges::model::{BridgeScales, DataMoments, Preconditioned, Scaling};
 use isotropy_equivariant_bridges::objective::{BridgeDenoising, BridgeDenoisingConfig};
