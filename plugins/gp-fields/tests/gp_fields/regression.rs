@@ -335,6 +335,7 @@ fn the_likelihood_is_differentiable_by_hyperparameters() {
 /// as well as the one that they come from, where the untuned one does not.
 #[test]
 fn a_metric_tunes_its_process_on_training_functions() {
+    tch::set_num_threads(1);
     let dataset = json!({"type": "functions-1d", "family": "se"});
     // Numbers of points from 1 to 60 in one batch, padded.
     let many = json!({"type": "functions-1d", "family": "se", "count_per": "function"});
