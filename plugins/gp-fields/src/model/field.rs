@@ -135,31 +135,36 @@ impl ScoreModel for FieldModel {
             Scale::Each(std) => std.shallow_clone(),
         }
         .to_kind(kind);
-        let mut f = self.network.forward(&input)?;
-        if self.head.output_scale != 1.0 {
-            f = f * self.head.output_scale;
-        }
+        let f = match self.head.output_scale {
+            1.0 => self.network.forward(&input)?,
+            scale => self.network.forward(&input)? * scale,
+        };
         let scaled = matches!(
             self.head.predicts,
             PredictionKind::CovarianceScore | PredictionKind::PreconditionedScore
         );
         // `std f / (std + floor)` in one multiplication.
-        if self.head.std_trick {
-            let divisor = &std + STD_FLOOR;
-            f = f * if scaled { &std / divisor } else { divisor.reciprocal() };
-        } else if scaled {
-            f = f * &std;
-        }
-        if self.head.residual_trick {
-            let from_mean = match &self.mean {
-                Some(mean) => state.x() - mean.single().to_kind(kind).to_device(f.device()),
-                None => state.x().shallow_clone(),
-            };
-            f = f - if scaled { from_mean * &std } else { from_mean };
-        }
-        if let Some(mask) = &input.mask {
-            f = f.masked_fill(&mask.unsqueeze(-1).lt(0.5), 0.0);
-        }
+        let divisor = &std + STD_FLOOR;
+        let f = match (self.head.std_trick, scaled) {
+            (true, true) => f * (&std / divisor),
+            (true, false) => f / divisor,
+            (false, true) => f * &std,
+            (false, false) => f,
+        };
+        let f = match (self.head.residual_trick, &self.mean) {
+            (false, _) => f,
+            (true, mean) => {
+                let from_mean = match mean {
+                    Some(mean) => state.x() - mean.single().to_kind(kind).to_device(f.device()),
+                    None => state.x().shallow_clone(),
+                };
+                f - if scaled { from_mean * &std } else { from_mean }
+            }
+        };
+        let f = match &input.mask {
+            Some(mask) => f.masked_fill(&mask.unsqueeze(-1).lt(0.5), 0.0),
+            None => f,
+        };
         Ok(Prediction::one(self.head.predicts, f))
     }
 
