@@ -36,8 +36,9 @@ pub enum Divergence {
 }
 
 /// Points of the index set (rows, where a state has none) that are evaluated at once unless a
-/// configuration says: below it a pass of a small network costs what its operations cost to start.
-const POINTS_AT_ONCE: i64 = 1024;
+/// configuration says: below it a pass of a small network costs what its operations cost to start,
+/// above it the copies cost more in the forward pass than they save in the backward ones.
+const POINTS_AT_ONCE: i64 = 256;
 
 /// The vectors that the Jacobian is tried on.
 pub(super) struct Probes {
@@ -106,6 +107,10 @@ impl Probes {
         let points = state.batch_size() * state.index_size().unwrap_or(1);
         let at_once = at_once.map_or(POINTS_AT_ONCE / points.max(1), i64::from);
         let at_once = at_once.clamp(1, i64::max(count, 1));
+        // As many passes as that takes, all of them equally full.
+        let passes = (count + at_once - 1) / at_once;
+        let at_once = (count + passes - 1) / i64::max(passes, 1);
+        let at_once = i64::max(at_once, 1);
         let masks = like.0.iter().map(|a| mask_of(state, a)).collect();
         let copies = (at_once > 1).then(|| copied(state, at_once));
         Self { vectors, count, weight, at_once, masks, copies }
@@ -212,7 +217,7 @@ fn mask_of(state: &State, coefficients: &Tensor) -> Option<Tensor> {
         return None;
     }
     shape[2..].fill(1);
-    Some(mask.to_kind(coefficients.kind()).view(shape.as_slice()))
+    Some(mask.to_kind(coefficients.kind()).reshape(shape.as_slice()))
 }
 
 /// Coefficients `[copies * B, ..]` with padded points at zero.
@@ -221,7 +226,7 @@ fn masked(a: &Tensor, mask: Option<&Tensor>) -> Tensor {
     let (size, batch) = (a.size(), mask.size()[0]);
     let mut split = vec![size[0] / batch, batch];
     split.extend(&size[1..]);
-    (a.view(split.as_slice()) * mask.unsqueeze(0)).view(size.as_slice())
+    (a.reshape(split.as_slice()) * mask.unsqueeze(0)).reshape(size.as_slice())
 }
 
 fn repeated(tensor: &Tensor, copies: i64) -> Tensor {

@@ -125,6 +125,11 @@ fn samples_given_a_transformed_context_are_the_transform_of_the_samples() {
                 let expected = symmetry.act(&h, &here).unwrap();
                 let gap = number(&(there.x() - expected.x()).abs().max());
                 assert!(gap < 1e-8, "{what} under {name}: {gap:e}");
+                // Noise that does not move with the input, and all is lost.
+                let mut fresh = FreshNoise::new(&streams(), "sampler");
+                let moved = symmetry.act(&h, &start).unwrap();
+                let uncoupled = run_with(&sampler, p, m, moved, &mut fresh);
+                assert!(number(&(uncoupled.x() - expected.x()).abs().max()) > 0.05, "{what}");
                 assert!(number(&(here.x() - expected.x()).abs().max()) > 0.1, "nothing moved");
             }
         }
