@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use isotropy_core::{
-    CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig, ModelConfig, ObjectiveConfig, PlotConfig,
-    ProcessConfig, RepresentationConfig, SamplerConfig, ScheduleConfig,
+    CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig, ModelConfig, ObjectiveConfig,
+    PlotConfig, ProcessConfig, RepresentationConfig, SamplerConfig, ScheduleConfig,
 };
 use isotropy_tests::end_to_end::{Scratch, repository, run};
 use runner::catalogue::Catalogue;

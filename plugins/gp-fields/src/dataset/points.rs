@@ -118,7 +118,7 @@ impl Points {
     }
 
     /// Number of points; `None` where they are drawn from a box.
-    pub fn len(&self) -> Option<i64> {
+    pub fn size(&self) -> Option<i64> {
         self.lattice.as_ref().map(|points| points.size()[0])
     }
 
@@ -141,7 +141,7 @@ impl Points {
                     * (self.high - self.low)
                     + self.low
             }
-            Some(_) if self.len() == Some(count) => self.lattice(batch),
+            Some(_) if self.size() == Some(count) => self.lattice(batch),
             Some(_) => self.mixed(batch, count, stream),
         }
     }

@@ -53,7 +53,7 @@ impl Protocol {
     /// # Errors
     /// `Config` with a pointer to what is wrong.
     pub fn check(&self, points: &Points) -> Result<()> {
-        let available = points.len();
+        let available = points.size();
         self.counts.check("/counts", available)?;
         if let Some(range) = &self.training_context {
             range.check("/training_context", 0)?;
@@ -197,7 +197,7 @@ impl Synthetic {
         device: Device,
         stream: &mut Stream,
     ) -> Result<Seen> {
-        if self.protocol.training_context.is_none() && points.len() == Some(count) {
+        if self.protocol.training_context.is_none() && points.size() == Some(count) {
             return self.at_all(batch, points, device, stream);
         }
         let index = points.anywhere(batch, count, device, stream);
