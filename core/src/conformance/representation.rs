@@ -211,6 +211,15 @@ fn transport(
     state: &State,
     streams: &Streams,
 ) {
+    // A drive of values of any shape (translations) is tried on what the symmetry moves (images).
+    let mut stream = streams.stream("states of the symmetry", 0);
+    let fitting = match symmetry.accepts(&state.spec()) {
+        Ok(()) => None,
+        Err(_) => symmetry
+            .sample_state(state.batch_size(), state.options(), &mut stream)
+            .filter(|moved| drive.accepts(&moved.spec()).is_ok()),
+    };
+    let state = fitting.as_ref().unwrap_or(state);
     let prepare = || -> Result<(State, Element, Xi, Xi)> {
         let state = drive.lift(state.clone())?;
         let h = element(symmetry, &state, streams, "h")?;

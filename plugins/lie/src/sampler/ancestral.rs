@@ -80,7 +80,8 @@ impl Ancestral {
         fresh: Option<Xi>,
     ) -> Result<Xi> {
         let Step { from, to } = walk.step;
-        let (noisy, less) = (scales(walk.process, from)?, scales(walk.process, to)?);
+        let at = |t| scales(walk.process.kernel_at(state, t)?, walk.process);
+        let (noisy, less) = (at(from)?, at(to)?);
         let terms = walk.process.terms(state, walk.step, prediction)?;
         let mut mixed = Vec::with_capacity(noisy.len());
         for (k, preconditioned) in terms.preconditioned.0.iter().enumerate() {
@@ -105,8 +106,8 @@ impl Ancestral {
     }
 }
 
-/// `(mean, std)` of each factor of the kernel at a time.
-fn scales(process: &dyn NoisingProcess, t: f64) -> Result<Vec<(f64, f64)>> {
+/// `(mean, std)` of each factor of a kernel.
+fn scales(kernel: Option<Kernel>, process: &dyn NoisingProcess) -> Result<Vec<(f64, f64)>> {
     let pairs = |kernel: Kernel| -> Option<Vec<(f64, f64)>> {
         let both = kernel.mean.iter().zip(&kernel.std);
         both.map(|pair| match pair {
@@ -115,7 +116,7 @@ fn scales(process: &dyn NoisingProcess, t: f64) -> Result<Vec<(f64, f64)>> {
         })
         .collect()
     };
-    process.kernel(t).and_then(pairs).ok_or_else(|| {
+    kernel.and_then(pairs).ok_or_else(|| {
         Error::Unsupported(format!("DDIM needs a Gaussian kernel; {} has none", process.name()))
     })
 }
@@ -130,8 +131,9 @@ impl Rule for Ancestral {
     }
 
     fn accepts(&self, process: &dyn NoisingProcess, _: &[Step]) -> Result<()> {
-        if self.eta < 1.0 {
-            scales(process, process.time().prior)?;
+        // A kernel whose colour depends on the state (fields) is asked for when there is one.
+        if self.eta < 1.0 && process.kernel_of_state().is_none() {
+            scales(process.kernel(process.time().prior), process)?;
         }
         Ok(())
     }
