@@ -45,6 +45,7 @@ fn components_that_do_not_fit_together_are_configuration_mistakes() {
     refused(&["objective=null"], &["objective"]);
     refused(&[r#"evaluate.plots=[{"type": "scatter"}, {"type": "scatter"}]"#], &["scatter.png"]);
     refused(&["train.init_from=nowhere.safetensors"], &["nowhere.safetensors"]);
+    refused(&["sampling.repeats=3", "sampling.count=10"], &["10 is no multiple"]);
     // What a sampler demands of the process is known before the first step.
     let rk4 = r#"sampler={"type": "probability-flow", "method": "rk4"}"#;
     refused(&[rk4], &["\"rk4\"", "discrete steps", "heun"]);

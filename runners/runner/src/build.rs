@@ -85,6 +85,7 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
     check_plot_names(&plots)?;
     check_noise(experiment, symmetry.as_deref())?;
     check_weights(experiment, objective.as_deref())?;
+    crate::sampling::repeats(&experiment.sampling)?;
     Ok(Built { spec, process, symmetry, store, model, objective, sampler, metrics, plots })
 }
 

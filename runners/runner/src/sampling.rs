@@ -127,7 +127,10 @@ impl Drop for Held<'_> {
 }
 
 /// Samples of each test point.
-fn repeats(options: &Sampling) -> Result<i64> {
+///
+/// # Errors
+/// When the samples, or those of a batch, are no multiple of them.
+pub(crate) fn repeats(options: &Sampling) -> Result<i64> {
     let repeats = options.repeats.max(1);
     for (pointer, number) in [("count", options.count), ("batch", options.batch)] {
         if number % repeats != 0 {
