@@ -1,6 +1,6 @@
 //! Pictures of fields: what is drawn shows, and what cannot be drawn is refused.
 
-use crate::support::{F64, conditioned, model, process, random, with_evaluation};
+use crate::support::{conditioned, model, process, random, with_evaluation};
 use isotropy_core::{Field, Moves, PlotConfig, Result, State, observed};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -122,5 +122,4 @@ fn broken_samples_are_left_out_and_counted_and_other_shapes_refused() {
     let named: Box<dyn PlotConfig> =
         serde_json::from_value(json!({"type": "vector-field", "file": "a/b"})).unwrap();
     assert!(named.build().is_err());
-    let _ = F64;
 }
