@@ -60,6 +60,7 @@ impl Axis {
         let all = |law: &dyn Fn(f64, f64) -> bool| {
             probes.iter().all(|probe| probe.is_some_and(|(mean, std)| law(mean, std)))
         };
+        // The bound admits a floor of 1e-3 under the standard deviation at the data end.
         if all(&|mean, std| (mean * mean + std * std - 1.0).abs() < 1e-5) {
             Self::Angle
         } else if all(&|mean, _| (mean - 1.0).abs() < 1e-12) {
