@@ -13,7 +13,7 @@ use isotropy_groups as _;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
 

@@ -193,14 +193,14 @@ fn guidance_multiplies_the_h_term_or_does_what_the_released_ve_code_does() {
             .unwrap();
         let u = |x: &Tensor, t: f64| (clean(x) - x) / (t * t);
         let h = |x: &Tensor, t: f64| (end - x) / (4.0 - t * t);
-        let mut x = like.x().shallow_clone();
+        let mut x = like.x().copy();
         let mut from = t;
         if churn > 0.0 {
             let length = churn * t;
             let weight = if meaning == "h-term" { w } else { 1.0 };
             // dx = -2t (s - w h) dt with s = u + h.
             let rate = (u(&x, t) + h(&x, t) * (1.0 - weight)) * (2.0 * t);
-            x = x + rate * length;
+            x += rate * length;
             from -= length;
         }
         let rate = if meaning == "h-term" {
