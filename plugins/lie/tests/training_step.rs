@@ -269,6 +269,32 @@ fn padded_points_do_not_count() {
     assert!((value(&state, 0.0) - value(&state, 100.0)).abs() > 1e3);
 }
 
+#[test]
+fn a_mean_over_points_counts_every_set_alike() {
+    let process = process(TRANSLATIONS);
+    let options = (Kind::Double, Device::Cpu);
+    let spec = StateSpec::new(FieldSpec::new(&[3, 2], Moves::Point).indexed(1));
+    let state = State::random(&spec, 4, options, &mut Streams::new(3).stream("test", 0));
+    let mask = Tensor::ones([4, 3], options);
+    let _ = mask.select(0, 0).narrow(0, 1, 2).fill_(0.0);
+    let masked = state.with_context(State::MASK, Field::new(mask, Moves::Fixed).indexed(1));
+    // The error of a set whose prediction is far off: for 1e6 everywhere it is (2 components) 2e12 a
+    // point but for the noise.
+    let of = |json: &str, set: i64| {
+        let prediction = Tensor::zeros([4, 3, 2], options);
+        let _ = prediction.select(0, set).fill_(1e6);
+        let model = Constant(prediction);
+        loss(objective(json).as_ref(), &model, process.as_ref(), &masked, 0).double_value(&[])
+    };
+    let near =
+        |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 1e-4, "{found}");
+    for (set, points) in [(0, 1.0), (1, 3.0)] {
+        near(of(r#"{"type": "denoising"}"#, set), points * 2e12 / 4.0);
+        near(of(r#"{"type": "denoising", "points": "mean"}"#, set), 2e12 / 4.0);
+        near(of(r#"{"type": "denoising", "points": "mean", "error": "absolute"}"#, set), 2e6 / 4.0);
+    }
+}
+
 /// A target without a part along the point, and predictions with one: the error is the same, and the
 /// gradient has no such part either.
 #[test]

@@ -23,6 +23,20 @@ pub struct DenoisingConfig {
     pub weighting: Weighting,
     /// How the times of a batch are drawn.
     pub times: Times,
+    /// How the errors at the points of a set add up.
+    pub points: Points,
+}
+
+/// How the errors at the points of a set (a function, a molecule) add up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Points {
+    /// Every point counts alike, a set by its number of points.
+    #[default]
+    Sum,
+    /// The mean over the points that are there: every set counts alike, as neural diffusion processes
+    /// were published (geomndp.md 1.3).
+    Mean,
 }
 
 /// How an error is measured.
@@ -113,7 +127,7 @@ impl Denoising {
         &self,
         kind: PredictionKind,
         kernel: &Kernel,
-        mask: Option<&Tensor>,
+        batch: &State,
         head: &Xi,
         target: &Xi,
     ) -> Tensor {
@@ -146,8 +160,17 @@ impl Denoising {
                     pair = both(&|x| x * &weight, pair);
                 }
             }
-            if let Some(mask) = mask.and_then(|mask| broadcast(mask, &pair.0)) {
+            if let Some(mask) = batch.mask().and_then(|mask| broadcast(mask, &pair.0)) {
                 pair = both(&|x| x * &mask, pair);
+            }
+            if self.config.points == Points::Mean
+                && let Some(share) = share(batch, &pair.0)
+            {
+                let weight = match self.config.error {
+                    ErrorNorm::Squared => share.sqrt(),
+                    ErrorNorm::Absolute => share,
+                };
+                pair = both(&|x| x * &weight, pair);
             }
             self.error(&pair.0, &pair.1)
         });
@@ -202,6 +225,18 @@ fn broadcast(mask: &Tensor, coefficients: &Tensor) -> Option<Tensor> {
     Some(mask.view(shape.as_slice()).to_kind(coefficients.kind()))
 }
 
+/// What a point counts in a mean over its set, `1 / n` with `n` the points that are there (1 where
+/// there are none), in a shape that broadcasts against coefficients `[B, N, ..]`; `None` when the
+/// coefficients do not belong to the index set.
+fn share(state: &State, coefficients: &Tensor) -> Option<Tensor> {
+    let ones = match state.mask() {
+        Some(mask) => mask.shallow_clone(),
+        None => Tensor::ones([state.batch_size(), state.index_size()?], state.options()),
+    };
+    let there = broadcast(&ones, coefficients)?;
+    Some(there.sum_dim_intlist(1, true, None).clamp_min(1.0).reciprocal())
+}
+
 impl Objective for Denoising {
     fn accepts(&self, process: Option<&dyn NoisingProcess>, model: &dyn ScoreModel) -> Result<()> {
         let process = process.ok_or_else(|| {
@@ -238,14 +273,13 @@ impl Objective for Denoising {
         let prediction = model.predict(&perturbed.noisy, &t, context.train)?;
         let target = perturbed.target(prediction.kind)?;
 
-        let mask = batch.mask();
         let heads = prediction.heads.iter().zip(&target).map(|(head, target)| {
             let head = if moves_points(prediction.kind) {
                 process.fields().horizontal(&perturbed.noisy, head)
             } else {
                 head.clone()
             };
-            self.head_error(prediction.kind, &perturbed.kernel, mask, &head, target)
+            self.head_error(prediction.kind, &perturbed.kernel, batch, &head, target)
         });
         let heads: Vec<Tensor> = heads.collect();
         // Parts cost a few operations each; in training they would be the price of every step.
@@ -275,7 +309,9 @@ impl Objective for Denoising {
             Weighting::Unit => false,
             Weighting::Edm(_) => true,
         };
-        if weighted || self.config.error != ErrorNorm::Squared || states.mask().is_some() {
+        let averaged = self.config.points == Points::Mean && states.index_size().is_some();
+        let masked = states.mask().is_some();
+        if weighted || averaged || masked || self.config.error != ErrorNorm::Squared {
             return Ok(None);
         }
         let process = context.process.ok_or_else(|| Error::Other("no process".into()))?;
