@@ -57,14 +57,16 @@ pub fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     })
 }
 
-/// The images of one file and the labels of another that belong to them, from a folder; names and SHA-256
-/// of both (unpacked) are added to `digests`.
+/// The images of one file, `side` pixels high and wide, and the labels of another that belong to them,
+/// from a folder; names and SHA-256 of both (unpacked) are added to `digests`.
 ///
 /// # Errors
-/// A data error that names the file: missing, damaged, or images and labels of different number.
+/// A data error that names the file: missing, damaged, images of another size, or images and labels of
+/// different number.
 pub fn pair(
     folder: &Path,
     (images_name, labels_name): (&str, &str),
+    side: usize,
     digests: &mut Vec<(String, String)>,
 ) -> Result<(Images, Vec<u8>)> {
     let mut bytes = |name: &str| -> Result<_> {
@@ -76,6 +78,11 @@ pub fn pair(
     let (images_path, image_bytes) = bytes(images_name)?;
     let (labels_path, label_bytes) = bytes(labels_name)?;
     let images = images(&images_path, &image_bytes)?;
+    if (images.rows, images.columns) != (side, side) {
+        let (rows, columns) = (images.rows, images.columns);
+        let what = format!("images of {rows}x{columns} pixels, not {side}x{side}");
+        return Err(damaged(&images_path, what));
+    }
     let labels = labels(&labels_path, &label_bytes)?;
     if images.count != labels.len() {
         let message = format!(

@@ -276,18 +276,8 @@ fn read_pair(
     device: Device,
     digests: &mut Vec<(String, String)>,
 ) -> Result<Part> {
-    let (images, labels) = idx::pair(folder, (images.name, labels.name), digests)?;
-    if (images.rows as i64, images.columns as i64) != (SIDE, SIDE) {
-        return Err(Error::data(
-            format!(
-                "{}: images of {}x{} pixels, not {SIDE}x{SIDE}",
-                folder.display(),
-                images.rows,
-                images.columns
-            ),
-            "bring the data anew with: runner data fetch mnist",
-        ));
-    }
+    let names = (images.name, labels.name);
+    let (images, labels) = idx::pair(folder, names, SIDE as usize, digests)?;
     Ok(Part {
         images: Tensor::from_slice(&images.pixels)
             .reshape([images.count as i64, 1, SIDE, SIDE])

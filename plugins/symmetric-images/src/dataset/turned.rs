@@ -145,16 +145,7 @@ impl TurnedDigitsConfig {
     pub fn read(&self, folder: &Path, context: &LoadContext) -> Result<Images> {
         let mut digests = Vec::new();
         let mut part = |names: (&str, &str)| -> Result<Part> {
-            let (images, labels) = idx::pair(folder, names, &mut digests)?;
-            if (images.rows as i64, images.columns as i64) != (SIDE, SIDE) {
-                let message = format!(
-                    "{}: images of {}x{} pixels, not {SIDE}x{SIDE}",
-                    folder.join(names.0).display(),
-                    images.rows,
-                    images.columns
-                );
-                return Err(Error::data(message, "bring the data anew"));
-            }
+            let (images, labels) = idx::pair(folder, names, SIDE as usize, &mut digests)?;
             let labels = labels.into_iter().map(i64::from).collect();
             let all = Part::new(&images.pixels, [1, SIDE, SIDE], Some(labels));
             let images = self.turned(&all.images, names.0);
