@@ -1,13 +1,14 @@
 //! What a plain network sees of a noisy state and its time: a list of features, chosen by name.
 
+use crate::waves::Waves;
 use isotropy_core::{
     Drive, Error, Field, KernelOfTime, Moves, NoisingProcess, Representation, Result, State,
     StateSpec, TimeDomain, Xi,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, PoisonError};
-use tch::{Device, Kind, Tensor};
+use std::sync::Arc;
+use tch::Tensor;
 
 /// One group of input columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -46,8 +47,7 @@ pub struct Features {
     time: TimeDomain,
     drive: Arc<dyn Representation>,
     kernel: Option<KernelOfTime>,
-    /// In double precision on the CPU, and as last used.
-    frequencies: Mutex<Tensor>,
+    waves: Waves,
 }
 
 impl std::fmt::Debug for Features {
@@ -86,7 +86,7 @@ impl Features {
             time: process.time().clone(),
             drive: Arc::clone(process.drive()),
             kernel: process.kernel_of_time(),
-            frequencies: Mutex::new(Tensor::from_slice(frequencies)),
+            waves: Waves::new(frequencies),
         })
     }
 
@@ -104,13 +104,13 @@ impl Features {
                 Feature::Tau => columns.extend(self.unwrapped(state).0.iter().map(flat)),
                 Feature::FourierTau => {
                     for tau in &self.unwrapped(state).0 {
-                        columns.extend(self.waves(&flat(tau)));
+                        columns.extend(self.waves.of(&flat(tau)));
                     }
                 }
                 Feature::LogRUnit => columns.extend(self.log_r_unit(state)),
                 Feature::FourierLogRUnit => {
                     let both = Tensor::cat(&self.log_r_unit(state), 1);
-                    columns.extend(self.waves(&both));
+                    columns.extend(self.waves.of(&both));
                 }
                 Feature::End => {
                     let end = state.given("end").expect("checked when the features were built");
@@ -147,22 +147,6 @@ impl Features {
     fn unwrapped(&self, state: &State) -> Xi {
         let coordinates = self.drive.drive().and_then(Drive::coordinates);
         coordinates.expect("checked when the features were built").unwrapped(state)
-    }
-
-    /// Sine and cosine of columns `[B, n]` times every frequency.
-    fn waves(&self, columns: &Tensor) -> [Tensor; 2] {
-        let frequencies = self.frequencies((columns.kind(), columns.device()));
-        let waves = (columns.unsqueeze(2) * frequencies).flatten(1, -1);
-        [waves.sin(), waves.cos()]
-    }
-
-    fn frequencies(&self, (kind, device): (Kind, Device)) -> Tensor {
-        // A poisoned lock is harmless: the tensor is only ever replaced whole.
-        let mut kept = self.frequencies.lock().unwrap_or_else(PoisonError::into_inner);
-        if (kept.kind(), kept.device()) != (kind, device) {
-            *kept = kept.to_kind(kind).to_device(device);
-        }
-        kept.shallow_clone()
     }
 }
 

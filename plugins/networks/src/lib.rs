@@ -15,5 +15,6 @@ pub mod symmetric_kernel;
 pub mod tensor_field;
 pub mod unet;
 pub mod unet_model;
+pub mod waves;
 
 isotropy_core::plugin!("layers and networks");
