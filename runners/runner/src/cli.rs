@@ -122,11 +122,18 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
-    /// Measures and draws again, from the last checkpoint of a run.
+    /// Measures and draws again, from a checkpoint of a run.
     Evaluate {
         /// The run folder.
         #[arg(long, value_name = "DIR")]
         run: PathBuf,
+        /// The checkpoint after this many steps instead of the last one; what is found goes to a folder
+        /// of its own.
+        #[arg(long, value_name = "N")]
+        step: Option<u64>,
+        /// That folder [default: DIR/evaluations/step-N].
+        #[arg(long, value_name = "DIR", requires = "step")]
+        out: Option<PathBuf>,
         /// Where data sets lie.
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
@@ -142,6 +149,15 @@ pub enum Command {
     },
     /// Runs the cells of a sweep file, shows how they stand, and reports what they found.
     Sweep(SweepArgs),
+    /// Draws lines with error bars, as PNG and SVG.
+    Chart {
+        /// What is drawn, in JSON: `{"title", "x_name", "y_name", "log_x", "log_y", "legend", "series": [{"name",
+        /// "points": [[x, y, standard error or null], ...]}]}`.
+        file: PathBuf,
+        /// The pictures without their extension [default: the file without its own].
+        #[arg(long, value_name = "STEM")]
+        out: Option<PathBuf>,
+    },
     /// Lists or brings data sets.
     #[command(subcommand)]
     Data(DataCommand),
@@ -173,6 +189,7 @@ impl Command {
             Self::Sample { .. }
             | Self::Evaluate { .. }
             | Self::Reproduce { .. }
+            | Self::Chart { .. }
             | Self::Sweep(_)
             | Self::Data(DataCommand::Fetch { .. }) => false,
         }

@@ -82,12 +82,13 @@ fn dispatch(cli: Cli) -> Result<(), Refusal> {
         Some(Command::Sample { run, count, out, seed, data_dir }) => {
             commands::rerun::sample(&run, count, out, seed, &data(data_dir))?;
         }
-        Some(Command::Evaluate { run, data_dir }) => {
-            commands::rerun::evaluate(&run, &data(data_dir))?;
+        Some(Command::Evaluate { run, step, out, data_dir }) => {
+            commands::rerun::evaluate(&run, step, out, &data(data_dir))?;
         }
         Some(Command::Reproduce { run, data_dir }) => {
             commands::reproduce::reproduce(&run, &data(data_dir))?;
         }
+        Some(Command::Chart { file, out }) => commands::chart::chart(&file, out)?,
         Some(Command::Sweep(args)) => commands::sweep::sweep(&args)?,
         Some(Command::Data(DataCommand::List { data_dir })) => {
             commands::data::list(&data(data_dir));

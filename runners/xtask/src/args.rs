@@ -88,14 +88,16 @@ const TASKS: &[Entry] = &[
     },
     Entry {
         name: "reproduce",
-        usage: "reproduce PAGE [--seeds N] [--jobs N] [--table]",
+        usage: "reproduce PAGE [--seeds N] [--jobs N] [--table] [--runner FILE]",
         summary: "Runs what a page of results reports, and writes its table",
         details: "Each configuration in configs/PAGE is run with seeds 0 .. N-1 (default 3), --jobs at a time (default \
                   1; each takes the threads that its configuration says). Runs that are there are kept, interrupted \
-                  ones go on. With --table the table is written of what is there. Pages: lie.",
+                  ones go on. With --table the table is written of what is there. With --runner nothing is built, and \
+                  this runner is started. Pages: lie, gp1d, gp2d, images, bridges.",
         examples: &[
             "cargo xtask reproduce lie --jobs 2",
             "cargo xtask reproduce lie --seeds 1 --table",
+            "cargo xtask reproduce images --jobs 2",
         ],
     },
     Entry {
@@ -153,7 +155,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
 /// The arguments of `reproduce`.
 fn request(entry: &Entry, rest: &[OsString]) -> Result<Request, String> {
     let usage = |what: String| format!("{what}\n\nusage: cargo xtask {}", entry.usage);
-    let mut request = Request { page: String::new(), seeds: 3, jobs: 1, table_only: false };
+    let mut request =
+        Request { page: String::new(), seeds: 3, jobs: 1, table_only: false, runner: None };
     let mut words = rest.iter().map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = words.next() {
         let mut count = || {
@@ -166,6 +169,11 @@ fn request(entry: &Entry, rest: &[OsString]) -> Result<Request, String> {
             "--seeds" => request.seeds = count()?,
             "--jobs" => request.jobs = count()? as usize,
             "--table" => request.table_only = true,
+            "--runner" => {
+                let file =
+                    words.next().ok_or_else(|| usage("`--runner` needs a file".to_owned()))?;
+                request.runner = Some(file.into());
+            }
             page if reproduce::pages().contains(&page) => request.page = page.to_owned(),
             other => return Err(usage(format!("`reproduce` does not take `{other}`"))),
         }
@@ -252,7 +260,8 @@ mod tests {
         assert_eq!(parsed("libtorch"), Ok(Task::Libtorch(Set::Cpu)));
         assert_eq!(parsed("libtorch --cuda"), Ok(Task::Libtorch(Set::Cuda)));
         assert_eq!(parsed("generate --check"), Ok(Task::Generate { check: true }));
-        let request = Request { page: "lie".into(), seeds: 2, jobs: 4, table_only: false };
+        let request =
+            Request { page: "lie".into(), seeds: 2, jobs: 4, table_only: false, runner: None };
         assert_eq!(parsed("reproduce lie --seeds 2 --jobs 4"), Ok(Task::Reproduce(request)));
         for line in [
             "",

@@ -3,6 +3,9 @@
 //! Every run is one configuration with one seed, in its own folder below `runs/`. What is there already is not run
 //! again, and what was interrupted goes on, so the command can be repeated until it is done.
 
+mod pages;
+mod timed;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,6 +122,9 @@ const GP2D: Page = Page {
 
 const PAGES: &[Page] = &[LIE, GP1D, GP2D];
 
+/// Pages with curves of quality against training time.
+const TIMED: &[&timed::Timed] = &[&pages::IMAGES, &pages::BRIDGES];
+
 /// Behind the name of a number in metrics.json: its standard error.
 const STANDARD_ERROR: &str = "_standard_error";
 
@@ -133,23 +139,49 @@ pub struct Request {
     pub jobs: usize,
     /// Only write the table, of what is there.
     pub table_only: bool,
+    /// This runner, in place of one that is built now.
+    pub runner: Option<PathBuf>,
 }
 
 /// The names of the pages.
 pub fn pages() -> Vec<&'static str> {
-    PAGES.iter().map(|page| page.name).collect()
+    PAGES.iter().map(|page| page.name).chain(TIMED.iter().map(|page| page.name)).collect()
 }
 
 /// Runs what is missing, and writes the table.
 pub fn reproduce(project: &Project, request: &Request) -> Outcome<()> {
+    let runner = match &request.runner {
+        Some(runner) => std::path::absolute(runner)
+            .map_err(|e| Failure::io(format!("cannot find {}", runner.display()), &e))?,
+        None => project.runner(),
+    };
+    let build = || if request.runner.is_some() { Ok(()) } else { generate::build().run(project) };
+    if let Some(page) = TIMED.iter().find(|page| page.name == request.page) {
+        build()?;
+        if !request.table_only {
+            let units = page.units(&project.root, request.seeds);
+            let (done, all) = units
+                .iter()
+                .map(timed::Unit::count)
+                .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+            eprintln!("{done} of {all} runs are there; all take {}", page.budget(request.seeds));
+            let missing: Vec<_> = units.iter().filter(|u| u.count().0 < u.count().1).collect();
+            let tasks = missing.iter().map(|unit| (unit.name(), *unit));
+            run_all(tasks.collect(), request.jobs, |unit| unit.start(project, &runner))?;
+        }
+        return page.write(project, &runner, request.seeds);
+    }
     let page = PAGES.iter().find(|page| page.name == request.page).ok_or_else(|| {
         Failure::new(format!("nothing to reproduce is called `{}`", request.page))
             .help(format!("there is: {}", pages().join(", ")))
     })?;
     let runs = page.runs(&project.root, request.seeds);
     if !request.table_only {
-        generate::build().run(project)?;
-        run_all(project, &runs, request.jobs)?;
+        build()?;
+        let missing = runs.iter().filter(|run| !run.done());
+        let tasks: Vec<_> = missing.map(|run| (run.folder.display().to_string(), run)).collect();
+        eprintln!("{} of {} runs are there", runs.len() - tasks.len(), runs.len());
+        run_all(tasks, request.jobs, |run| run.start(project, &runner))?;
     }
     let path = project.root.join(page.table);
     fs::write(&path, page.markdown(&project.root, request.seeds))
@@ -170,12 +202,12 @@ impl Run {
         self.folder.join("metrics.json").is_file()
     }
 
-    fn start(&self, project: &Project) -> Outcome<()> {
+    fn start(&self, project: &Project, runner: &Path) -> Outcome<()> {
         if let Some(parent) = self.folder.parent() {
             fs::create_dir_all(parent)
                 .map_err(|e| Failure::io(format!("cannot make {}", parent.display()), &e))?;
         }
-        let mut command = project.command(project.runner());
+        let mut command = project.command(runner);
         command.arg("--config").arg(&self.config).arg("--resume");
         command.arg("--out").arg(&self.folder).arg("--set").arg(format!("seed={}", self.seed));
         let output =
@@ -189,26 +221,27 @@ impl Run {
     }
 }
 
-/// Runs what is missing, `jobs` at a time. The first failure stops what has not begun.
-fn run_all(project: &Project, runs: &[Run], jobs: usize) -> Outcome<()> {
-    let missing: Vec<&Run> = runs.iter().filter(|run| !run.done()).collect();
-    eprintln!("{} of {} runs are there", runs.len() - missing.len(), runs.len());
+/// Runs named tasks, `jobs` at a time. The first failure stops what has not begun.
+fn run_all<T: Sync>(
+    tasks: Vec<(String, T)>,
+    jobs: usize,
+    start: impl Fn(&T) -> Outcome<()> + Sync,
+) -> Outcome<()> {
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, missing.len().max(1)) {
+        for _ in 0..jobs.clamp(1, tasks.len().max(1)) {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(run) = missing.get(index) else { return };
-                    let start = std::time::Instant::now();
-                    match run.start(project) {
+                    let Some((name, task)) = tasks.get(index) else { return };
+                    let began = std::time::Instant::now();
+                    match start(task) {
                         Ok(()) => eprintln!(
-                            "{}/{} {} ({:.0} s)",
+                            "{}/{} {name} ({:.0} s)",
                             index + 1,
-                            missing.len(),
-                            run.folder.display(),
-                            start.elapsed().as_secs_f64()
+                            tasks.len(),
+                            began.elapsed().as_secs_f64()
                         ),
                         Err(error) => {
                             stop.store(true, Ordering::Relaxed);

@@ -169,6 +169,12 @@ pub fn latest_valid(folder: &Path) -> Result<Found> {
     Err(Error::data(message, "restore the folder from a copy, or start over in another run folder"))
 }
 
+/// The folder of the checkpoint of a step, where there is one.
+pub fn folder_of(folder: &Path, step: u64) -> Option<PathBuf> {
+    let path = folder.join(files::name(step));
+    path.is_dir().then_some(path)
+}
+
 /// Loads one checkpoint folder and checks every digest.
 ///
 /// # Errors

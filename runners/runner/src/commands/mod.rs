@@ -1,6 +1,7 @@
 //! The commands of the runner, one file each.
 
 pub mod catalogue;
+pub mod chart;
 pub mod check;
 pub mod data;
 pub mod doctor;

@@ -3,6 +3,7 @@
 use super::scene::{Anchor, Mark, Scene};
 use super::table::number;
 use isotropy_core::figure::{GRID, INK, MUTED, PALETTE};
+use serde::Deserialize;
 
 /// Width and height of a picture.
 const SIZE: (u32, u32) = (880, 520);
@@ -13,18 +14,25 @@ const FRAME: (f64, f64, f64, f64) = (84.0, 84.0, 230.0, 64.0);
 pub type Point = (f64, f64, Option<f64>);
 
 /// A line or a cloud of points.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
     /// The points.
     pub points: Vec<Point>,
     /// Whether points get a disc: not for curves of many points.
+    #[serde(default = "yes")]
     pub discs: bool,
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// A picture to be.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Chart {
     /// What it shows.
     pub title: String,

@@ -1,9 +1,9 @@
 //! `runner sweep report`: what the sweep has found, as tables and pictures.
 
-mod chart;
+pub mod chart;
 mod pictures;
 pub mod results;
-mod scene;
+pub mod scene;
 pub mod statistics;
 mod table;
 

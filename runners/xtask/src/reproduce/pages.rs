@@ -1,0 +1,151 @@
+//! The pages with curves: what is run for them.
+
+use super::timed::{Timed, Variant};
+
+const fn trained(
+    (set, title): (&'static str, &'static str),
+    folder: &'static str,
+    config: &'static str,
+    sets: &'static [&'static str],
+    published: &'static str,
+) -> Variant {
+    Variant { set, title, folder, config, sets, weights_of: None, published }
+}
+
+const fn drawn(
+    (set, title): (&'static str, &'static str),
+    folder: &'static str,
+    config: &'static str,
+    weights_of: &'static str,
+) -> Variant {
+    Variant { set, title, folder, config, sets: &[], weights_of: Some(weights_of), published: "-" }
+}
+
+const TEN: &[&str] =
+    &["train.steps=1500", "train.checkpoint.every=500", "train.validate_every=500"];
+/// The regulariser evaluates the network once more a step: as long a training is one of fewer steps.
+const REGULARISED: &[&str] =
+    &["train.steps=1125", "train.checkpoint.every=375", "train.validate_every=375"];
+const FIVE: &[&str] = &[
+    "train.steps=1500",
+    "train.checkpoint.every=500",
+    "train.validate_every=500",
+    "dataset.count=3000",
+];
+const ONE: &[&str] = &[
+    "train.steps=1500",
+    "train.checkpoint.every=500",
+    "train.validate_every=500",
+    "dataset.count=600",
+];
+
+/// Published: Frechet distances in the launch scripts of the released code (spdm.md 2.5), in Inception features.
+pub(super) const IMAGES: Timed = Timed {
+    name: "images",
+    configs: "images",
+    variants: &[
+        trained(("10 %", "plain"), "plain", "turned-mnist-plain", TEN, "-"),
+        trained(("10 %", "tied-s"), "tied-s", "turned-mnist-short", TEN, "-"),
+        trained(("10 %", "tied-k"), "tied-k", "turned-mnist-tied-k", TEN, "5.99"),
+        trained(("10 %", "lifted"), "lifted", "turned-mnist-lifted", TEN, "-"),
+        trained(("10 %", "Reg"), "regularised", "turned-mnist-regularised", REGULARISED, "5.21"),
+        drawn(("10 %", "FA"), "averaged", "turned-mnist-averaged", "plain"),
+        trained(("5 %", "plain"), "plain-5", "turned-mnist-plain", FIVE, "-"),
+        trained(("5 %", "lifted"), "lifted-5", "turned-mnist-lifted", FIVE, "tied 9.23, Reg 4.15"),
+        trained(("1 %", "plain"), "plain-1", "turned-mnist-plain", ONE, "-"),
+        trained(("1 %", "lifted"), "lifted-1", "turned-mnist-lifted", ONE, "tied 8.47, Reg 10.51"),
+    ],
+    metrics: &[
+        ("frechet", "Frechet"),
+        ("frechet_invariance", "Inv-FID"),
+        ("frechet_spread", "Delta-FID"),
+        ("delta_x0_mean", "Delta x_0, mean"),
+        ("delta_x0_max", "max"),
+        ("validation_loss", "validation loss"),
+    ],
+    published: "published FID",
+    curve: ("frechet", "Frechet distance"),
+    log: true,
+    pictures: &[("10 %", "10")],
+    minutes: (11, 12),
+};
+
+/// The training of a bridge.
+const BRIDGE: &[&str] =
+    &["train.steps=1500", "train.checkpoint.every=500", "train.validate_every=500"];
+
+pub(super) const BRIDGES: Timed = Timed {
+    name: "bridges",
+    configs: "bridges",
+    variants: &[
+        trained(("noise, VP", "plain"), "noise-vp-plain", "denoise-digits-plain", BRIDGE, "-"),
+        trained(("noise, VP", "tied-s"), "noise-vp-tied", "denoise-digits", BRIDGE, "-"),
+        drawn(
+            ("noise, VP", "FA"),
+            "noise-vp-averaged",
+            "denoise-digits-averaged",
+            "noise-vp-plain",
+        ),
+        trained(("noise, VE", "plain"), "noise-ve-plain", "denoise-digits-ve-plain", BRIDGE, "-"),
+        trained(("noise, VE", "tied-s"), "noise-ve-tied", "denoise-digits-ve", BRIDGE, "-"),
+        drawn(
+            ("noise, VE", "FA"),
+            "noise-ve-averaged",
+            "denoise-digits-ve-averaged",
+            "noise-ve-plain",
+        ),
+        trained(("edges, VE", "plain"), "edges-plain", "edges-digits-plain", BRIDGE, "-"),
+        trained(("edges, VE", "tied-s"), "edges-tied", "edges-digits", BRIDGE, "-"),
+        drawn(("edges, VE", "FA"), "edges-averaged", "edges-digits-averaged", "edges-plain"),
+        trained(("stain, VP", "plain"), "stain-plain", "stain-patches-plain", BRIDGE, "-"),
+        trained(("stain, VP", "tied-s"), "stain-tied", "stain-patches", BRIDGE, "-"),
+        drawn(("stain, VP", "FA"), "stain-averaged", "stain-patches-averaged", "stain-plain"),
+    ],
+    metrics: &[
+        ("psnr", "PSNR"),
+        ("ssim", "SSIM"),
+        ("h_delta_x0_mean", "Delta x_0 H, mean"),
+        ("h_delta_x0_max", "max"),
+        ("v_delta_x0_mean", "V, mean"),
+        ("v_delta_x0_max", "max"),
+        ("c4_delta_x0_mean", "C4, mean"),
+        ("c4_delta_x0_max", "max"),
+        ("d4_delta_x0_mean", "D4, mean"),
+        ("d4_delta_x0_max", "max"),
+    ],
+    published: "released",
+    curve: ("psnr", "PSNR (dB)"),
+    log: false,
+    pictures: &[
+        ("noise, VP", "noise-vp"),
+        ("noise, VE", "noise-ve"),
+        ("edges, VE", "edges"),
+        ("stain, VP", "stain"),
+    ],
+    minutes: (7, 5),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_variant_has_its_configuration_and_its_own_folder() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for page in [&IMAGES, &BRIDGES] {
+            for (k, variant) in page.variants.iter().enumerate() {
+                let name = format!("{}.json", variant.config);
+                let file = root.join("configs").join(page.configs).join(name);
+                assert!(file.is_file(), "{}", file.display());
+                let same = page.variants.iter().filter(|v| v.folder == variant.folder);
+                assert_eq!(same.count(), 1, "{}", variant.folder);
+                // What takes weights follows what makes them.
+                let before = &page.variants[..k];
+                assert!(variant.weights_of.is_none_or(|of| before.iter().any(|v| v.folder == of)));
+            }
+            let set = |name: &str| page.variants.iter().any(|variant| variant.set == name);
+            assert!(page.pictures.iter().all(|(name, _)| set(name)));
+        }
+    }
+}
