@@ -40,6 +40,7 @@ fn every_representation_satisfies_the_suite() {
     let further = [
         r#"{"type": "translations", "remove_mean": true}"#,
         r#"{"type": "rotation", "dimension": 2}"#,
+        r#"{"type": "image-motion", "frame": "body"}"#,
         r#"{"type": "image-permutation", "group": "flips"}"#,
         r#"{"type": "image-permutation", "group": "quarter-turns"}"#,
         r#"{"type": "image-permutation", "group": "horizontal-flip"}"#,

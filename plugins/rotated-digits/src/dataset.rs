@@ -12,7 +12,7 @@ use isotropy_core::{
 };
 use isotropy_groups::representation::image_rotation::{ANGLE, ORIGINAL, rotate};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 /// Context field: the digit, `[B]`, `Int64`.
@@ -95,11 +95,7 @@ impl DatasetConfig for RotatedDigitsConfig {
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
-        let folder = context.data_dir.join("mnist");
-        if idx::find(&folder, source::TRAIN_IMAGES.name).is_err() {
-            // Nothing there: the error that names the command. A damaged file is named by reading.
-            data_source::folder(&context.data_dir, "mnist")?;
-        }
+        let folder = mnist_folder(context)?;
         Ok(Box::new(RotatedDigits::read(self, &folder, context)?))
     }
 }
@@ -137,31 +133,92 @@ impl RotatedDigitsConfig {
 
 /// Images of one file and the labels that belong to them, on the device.
 #[derive(Debug)]
-struct Part {
+pub(crate) struct Part {
     /// `[N, 1, 28, 28]`, bytes.
-    images: Tensor,
+    pub(crate) images: Tensor,
     /// `[N]`, `Int64`.
-    labels: Tensor,
+    pub(crate) labels: Tensor,
 }
 
 impl Part {
-    fn len(&self) -> i64 {
+    pub(crate) fn len(&self) -> i64 {
         self.labels.size()[0]
     }
 
-    fn select(&self, rows: &Tensor) -> Self {
+    pub(crate) fn select(&self, rows: &Tensor) -> Self {
         Self {
             images: self.images.index_select(0, rows),
             labels: self.labels.index_select(0, rows),
         }
     }
 
-    fn narrow(&self, start: i64, length: i64) -> Self {
+    pub(crate) fn narrow(&self, start: i64, length: i64) -> Self {
         Self {
             images: self.images.narrow(0, start, length),
             labels: self.labels.narrow(0, start, length),
         }
     }
+}
+
+/// MNIST in three splits.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) train: Part,
+    pub(crate) validation: Part,
+    pub(crate) test: Part,
+    /// Rows of the test file that are used.
+    pub(crate) test_rows: Tensor,
+    /// Images in the test file.
+    pub(crate) in_test_file: i64,
+    pub(crate) digests: Vec<(String, String)>,
+}
+
+impl Parts {
+    /// Reads the four files in the folder; the last `validation` training images are kept apart.
+    ///
+    /// # Errors
+    /// As for [`RotatedDigits::read`].
+    pub(crate) fn read(
+        folder: &Path,
+        validation: i64,
+        test_per_digit: usize,
+        device: Device,
+    ) -> Result<Self> {
+        let mut digests = Vec::new();
+        let mut pair = |images: &source::MnistFile, labels: &source::MnistFile| {
+            read_pair(folder, images, labels, device, &mut digests)
+        };
+        let all = pair(&source::TRAIN_IMAGES, &source::TRAIN_LABELS)?;
+        let tests = pair(&source::TEST_IMAGES, &source::TEST_LABELS)?;
+        let left = all.len() - validation;
+        if left <= 0 {
+            return Err(Error::config(
+                "/validation",
+                format!("{validation} validation images leave none of {} for training", all.len()),
+            ));
+        }
+        let test_rows = first_of_each_digit(&tests.labels, test_per_digit)?.to_device(device);
+        Ok(Self {
+            train: all.narrow(0, left),
+            validation: all.narrow(left, validation),
+            test: tests.select(&test_rows),
+            test_rows,
+            in_test_file: tests.len(),
+            digests,
+        })
+    }
+}
+
+/// The folder of MNIST, if there is something in it.
+///
+/// # Errors
+/// A data error that names the command. A damaged file is named by reading.
+pub(crate) fn mnist_folder(context: &LoadContext) -> Result<PathBuf> {
+    let folder = context.data_dir.join("mnist");
+    if idx::find(&folder, source::TRAIN_IMAGES.name).is_err() {
+        data_source::folder(&context.data_dir, "mnist")?;
+    }
+    Ok(folder)
 }
 
 /// The loaded dataset.
@@ -187,32 +244,14 @@ impl RotatedDigits {
         folder: &Path,
         context: &LoadContext,
     ) -> Result<Self> {
-        let mut digests = Vec::new();
-        let mut pair = |images: &source::MnistFile, labels: &source::MnistFile| {
-            read_pair(folder, images, labels, context.device, &mut digests)
-        };
-        let all = pair(&source::TRAIN_IMAGES, &source::TRAIN_LABELS)?;
-        let tests = pair(&source::TEST_IMAGES, &source::TEST_LABELS)?;
-        let left = all.len() - config.validation;
-        if left <= 0 {
-            return Err(Error::config(
-                "/validation",
-                format!(
-                    "{} validation images leave none of {} for training",
-                    config.validation,
-                    all.len()
-                ),
-            ));
-        }
-        let rows = first_of_each_digit(&tests.labels, config.test_per_digit)?;
-        let rows = rows.to_device(context.device);
-        let angles = config.test_angles(tests.len(), &context.streams).to_device(context.device);
+        let parts = Parts::read(folder, config.validation, config.test_per_digit, context.device)?;
+        let angles = config.test_angles(parts.in_test_file, &context.streams);
         Ok(Self {
-            train: all.narrow(0, left),
-            validation: all.narrow(left, config.validation),
-            test: tests.select(&rows),
-            test_angles: angles.index_select(0, &rows),
-            digests,
+            test_angles: angles.to_device(context.device).index_select(0, &parts.test_rows),
+            train: parts.train,
+            validation: parts.validation,
+            test: parts.test,
+            digests: parts.digests,
             options: (context.kind, context.device),
         })
     }
@@ -308,12 +347,11 @@ fn first_of_each_digit(labels: &Tensor, count: usize) -> Result<Tensor> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     /// A folder with a small set in MNIST's format; goes away with its owner.
-    struct Folder(PathBuf);
+    pub(crate) struct Folder(pub(crate) PathBuf);
 
     impl Drop for Folder {
         fn drop(&mut self) {
@@ -332,7 +370,7 @@ mod tests {
     }
 
     /// Image `k` is a bar of brightness `k + 1`, label `k % 10`.
-    fn small_set(name: &str) -> Folder {
+    pub(crate) fn small_set(name: &str) -> Folder {
         let path =
             std::env::temp_dir().join(format!("isotropy-digits-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
@@ -354,7 +392,7 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    fn context() -> LoadContext {
+    pub(crate) fn context() -> LoadContext {
         LoadContext {
             data_dir: std::env::temp_dir(),
             kind: Kind::Float,

@@ -2,14 +2,20 @@
 //! sampler turns a rotated digit upright (sism.md 2.7, 3.3).
 //!
 //! The group SO(2) acts on the image by rotation; see
-//! [`image_rotation`](isotropy_groups::representation::image_rotation).
+//! [`image_rotation`](isotropy_groups::representation::image_rotation). Moved digits are the same with
+//! SE(2): rotated and shifted; see [`image_motion`](isotropy_groups::representation::image_motion).
 
 pub mod dataset;
 pub mod metric;
 pub mod model;
+pub mod motion;
+pub mod moved;
 pub mod objective;
 pub mod plot;
 pub mod process;
+mod registration;
 pub mod source;
 
-isotropy_core::plugin!("rotated handwritten digits: data, score network, classifier, metrics");
+isotropy_core::plugin!(
+    "rotated and shifted handwritten digits: data, score network, classifier, metrics"
+);

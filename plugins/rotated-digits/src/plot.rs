@@ -1,22 +1,25 @@
 //! The picture `digit-panel`: what went in, what happened to it, what came out, what it should be.
 
 use crate::dataset::{LABEL, TRUE_ANGLE, UPRIGHT};
+use crate::moved::{MOVED, TRUE_SHIFT, pictures};
 use isotropy_core::figure::plotters::prelude::{Rectangle, Text};
 use isotropy_core::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
 use isotropy_core::figure::plotters::style::{Color, RGBColor};
 use isotropy_core::figure::{self, Canvas, GRID, INK, MUTED, PAPER, fault, px};
 use isotropy_core::{
-    Evaluation, Plot, PlotConfig, Result,
+    Evaluation, Plot, PlotConfig, Result, State,
     schemars::{self, JsonSchema},
 };
 use isotropy_groups::group::wrap;
+use isotropy_groups::representation::image_motion::{ImageMotion, Motion};
 use isotropy_groups::representation::image_rotation::ANGLE;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// Columns of digits, one or more of each, with rows for the input, a few states along the way, the
-/// result and the truth; with the angle that the input was turned by and what is left of it.
+/// result and the truth; with the angle (and the length of the shift) that the input was turned (and
+/// shifted) by and what is left of it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DigitPanelConfig {
@@ -69,31 +72,52 @@ impl Plot for DigitPanelConfig {
 
     fn draw(&self, evaluation: &Evaluation, path: &Path) -> Result<()> {
         let samples = evaluation.samples;
-        let truth = samples.given(TRUE_ANGLE)?.tensor.to_kind(Kind::Double);
-        let left = wrap(&(samples.lifted(ANGLE)?.tensor.to_kind(Kind::Double) + &truth));
+        let moved = samples.given(MOVED).ok();
+        let truth = motion_of(
+            &samples.given(TRUE_ANGLE)?.tensor,
+            samples.given(TRUE_SHIFT).ok().map(|field| &field.tensor),
+        );
+        // Samples that are pixels do not say how they were moved.
+        let left = samples
+            .lifted(ANGLE)
+            .is_ok()
+            .then(|| motion_of_lift(samples).after(&truth))
+            .map(|left| Motion { angle: wrap(&left.angle), shift: left.shift });
+        // Of moved digits as they are judged: between 0 and 1.
+        let shown = |state: &State| match moved {
+            Some(_) => pictures(state, state.x()),
+            None => state.x().shallow_clone(),
+        };
+        let input = match moved {
+            Some(moved) => pictures(samples, &moved.tensor),
+            None => evaluation.start.x().shallow_clone(),
+        };
         // The trajectory is kept for the first points only.
         let drawn = evaluation.trajectory.iter().map(isotropy_core::State::batch_size).min();
         let count = drawn.unwrap_or(samples.batch_size()).min(samples.batch_size());
         let columns = self.columns(&samples.given(LABEL)?.tensor.narrow(0, 0, count))?;
-        let mut rows = vec![("input".to_string(), evaluation.start.x())];
+        let mut rows = vec![("input".to_string(), input)];
         rows.extend(
             self.along(evaluation.trajectory.len())
                 .into_iter()
-                .map(|(k, name)| (name, evaluation.trajectory[k].x())),
+                .map(|(k, name)| (name, shown(&evaluation.trajectory[k]))),
         );
-        rows.push(("result".into(), samples.x()));
-        let upright = &samples.given(UPRIGHT)?.tensor;
+        rows.push(("result".into(), shown(samples)));
+        let upright = samples.given(UPRIGHT)?.tensor.shallow_clone();
+        let side = upright.size()[3] * MAGNIFIED;
         rows.push(("truth".into(), upright));
 
-        let side = upright.size()[3] * MAGNIFIED;
         let width = NAMES + columns.len() as i64 * (side + GAP) + GAP;
         let height = 2 * LINE + rows.len() as i64 * (side + GAP) + 2 * GAP;
         figure::draw(path, (width as u32, height as u32), |canvas| {
             let x = |column: usize| NAMES + column as i64 * (side + GAP);
             let y = |row: usize| GAP + LINE + row as i64 * (side + GAP);
             let bottom = y(rows.len()) + LINE / 2;
-            write(canvas, "turned by", (GAP, GAP + LINE / 2), HPos::Left, MUTED)?;
-            write(canvas, "left over", (GAP, bottom), HPos::Left, MUTED)?;
+            let name = if moved.is_some() { "moved by" } else { "turned by" };
+            write(canvas, name, (GAP, GAP + LINE / 2), HPos::Left, MUTED)?;
+            if left.is_some() {
+                write(canvas, "left over", (GAP, bottom), HPos::Left, MUTED)?;
+            }
             for (row, (name, images)) in rows.iter().enumerate() {
                 write(canvas, name, (GAP, y(row) + side / 2), HPos::Left, INK)?;
                 for (column, &point) in columns.iter().enumerate() {
@@ -102,16 +126,37 @@ impl Plot for DigitPanelConfig {
             }
             for (column, &point) in columns.iter().enumerate() {
                 let middle = x(column) + side / 2;
-                let degrees = |angle: &Tensor| {
-                    let degrees = angle.double_value(&[point, 0]).to_degrees().round();
-                    format!("{degrees:.0}\u{b0}").replace('-', "\u{2212}")
+                let words = |motion: &Motion| {
+                    let degrees = motion.angle.double_value(&[point, 0]).to_degrees().round();
+                    let degrees = format!("{degrees:.0}\u{b0}").replace('-', "\u{2212}");
+                    let pixels = motion.shift.get(point).norm().double_value(&[]);
+                    if moved.is_some() { format!("{degrees} {pixels:.1} px") } else { degrees }
                 };
-                write(canvas, &degrees(&truth), (middle, GAP + LINE / 2), HPos::Center, MUTED)?;
-                write(canvas, &degrees(&left), (middle, bottom), HPos::Center, MUTED)?;
+                write(canvas, &words(&truth), (middle, GAP + LINE / 2), HPos::Center, MUTED)?;
+                if let Some(left) = &left {
+                    write(canvas, &words(left), (middle, bottom), HPos::Center, MUTED)?;
+                }
             }
             Ok(())
         })
     }
+}
+
+/// A motion in double precision; without a shift where there is none.
+fn motion_of(angle: &Tensor, shift: Option<&Tensor>) -> Motion {
+    let angle = angle.to_kind(Kind::Double);
+    let mut motion = Motion::identity(angle.size()[0], (Kind::Double, angle.device()));
+    if let Some(shift) = shift {
+        motion.shift = shift.to_kind(Kind::Double);
+    }
+    motion.angle = angle;
+    motion
+}
+
+/// The total motion of samples.
+fn motion_of_lift(samples: &State) -> Motion {
+    let (motion, _) = ImageMotion::lifted(samples);
+    motion_of(&motion.angle, Some(&motion.shift))
 }
 
 impl DigitPanelConfig {

@@ -7,6 +7,7 @@
 //! | [`Hyperspherical`] | SO(n)xR+ on R^n | `(log r, phi_1, ..)` |
 //! | [`Translation`] | T(n) on any value | the components |
 //! | [`ImageRotation`](image_rotation::ImageRotation) | SO(2) on images | the total angle |
+//! | [`ImageMotion`](image_motion::ImageMotion) | SE(2) on images | the generators, of either side |
 //! | [`Torus`] | SO(2)^n on angles | the generators |
 //! | [`RotationMatrices`] | SO(3) on rotation matrices | the generators |
 //! | [`Generators`] | SO(n)xR+ on R^n, n = 2, 3, 4 | the generators and `log r` |
@@ -23,6 +24,7 @@ mod combined;
 mod defining;
 mod generators;
 mod hyperspherical;
+pub mod image_motion;
 mod image_permutation;
 pub mod image_rotation;
 mod irrep;

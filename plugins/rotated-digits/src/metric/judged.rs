@@ -1,6 +1,7 @@
 //! The sets of images that are judged beside one another, and the rows of each digit.
 
-use crate::dataset::{LABEL, TRUE_ANGLE, UPRIGHT};
+use crate::dataset::{LABEL, SIDE, TRUE_ANGLE, UPRIGHT};
+use crate::moved::{MOVED, pictures, true_motion};
 use isotropy_core::{Error, Evaluation, Field, Moves, Result, ScoreModel, State};
 use isotropy_groups::representation::image_rotation::rotate;
 use tch::{Kind, Tensor};
@@ -9,13 +10,13 @@ use tch::{Kind, Tensor};
 /// allocator returns them to the system each time, and page faults cost a third of the run.
 const CHUNK: i64 = 125;
 
-/// Sets of images `[N, 1, 28, 28]` with the same labels.
+/// Sets of images `[N, 1, 28, 28]` with the same labels. Of moved digits the middle of the canvas.
 pub struct Judged {
     /// The samples.
     pub samples: Tensor,
-    /// The rotated input as it is.
+    /// The rotated (and shifted) input as it is.
     pub input: Tensor,
-    /// The input turned back by the true angle: what a perfect sampler would reach, after two
+    /// The input turned (and shifted) back by the true angle (and shift): what a perfect sampler would reach, after two
     /// interpolations.
     pub derotated: Tensor,
     /// The images before any rotation.
@@ -28,20 +29,23 @@ impl Judged {
     /// The sets that belong to an evaluation.
     ///
     /// # Errors
-    /// When the states do not come from the dataset `rotated-digits`, or hold a number that is not
+    /// When the states come from neither of the datasets `rotated-digits` and `moved-digits`, or hold a number that is not
     /// finite.
     pub fn of(evaluation: &Evaluation) -> Result<Self> {
         let samples = evaluation.samples;
+        let bad = samples.x().isfinite().logical_not().sum(Kind::Int64).int64_value(&[]);
+        if bad > 0 {
+            return Err(Error::Numbers(format!("{bad} pixels of the samples are not finite")));
+        }
+        if let Ok(moved) = samples.given(MOVED) {
+            return Self::of_moved(samples, &pictures(samples, &moved.tensor));
+        }
         let start = evaluation.start.x();
         let angle = &samples.given(TRUE_ANGLE)?.tensor;
         if start.size() != samples.x().size() {
             return Err(Error::Unsupported(
                 "digits are judged beside the inputs that they started from: set sampling.start to \"input\"".into(),
             ));
-        }
-        let bad = samples.x().isfinite().logical_not().sum(Kind::Int64).int64_value(&[]);
-        if bad > 0 {
-            return Err(Error::Numbers(format!("{bad} pixels of the samples are not finite")));
         }
         Ok(Self {
             samples: samples.x().shallow_clone(),
@@ -51,6 +55,22 @@ impl Judged {
             labels: samples.given(LABEL)?.tensor.shallow_clone(),
         })
     }
+
+    fn of_moved(samples: &State, moved: &Tensor) -> Result<Self> {
+        Ok(Self {
+            samples: middle(&pictures(samples, samples.x())),
+            derotated: middle(&true_motion(samples)?.inverse().render(moved)),
+            input: middle(moved),
+            upright: middle(&samples.given(UPRIGHT)?.tensor),
+            labels: samples.given(LABEL)?.tensor.shallow_clone(),
+        })
+    }
+}
+
+/// The middle 28 x 28 pixels.
+fn middle(images: &Tensor) -> Tensor {
+    let pad = (images.size()[3] - SIDE) / 2;
+    images.narrow(2, pad, SIDE).narrow(3, pad, SIDE)
 }
 
 /// Rows `[n]` of each of the ten digits.

@@ -1,13 +1,15 @@
-//! Metrics: what a classifier says about the samples, and how far their angle is off.
+//! Metrics: what a classifier says about the samples, and how far their angle and shift are off.
 
 mod accuracy;
 mod angle;
 mod frechet;
 mod judged;
+mod motion;
 
 pub use accuracy::DigitAccuracyConfig;
 pub use angle::AngleErrorConfig;
 pub use frechet::FrechetPerDigitConfig;
+pub use motion::{By, MotionErrorConfig};
 
 /// Mean and population standard deviation over digits.
 fn mean_and_std(values: &[f64]) -> (f64, f64) {

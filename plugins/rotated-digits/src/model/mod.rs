@@ -1,9 +1,11 @@
-//! The score network, and the classifier that judges samples.
+//! The score networks, and the classifier that judges samples.
 
 mod classifier;
+mod motion;
 mod score;
 
 pub use classifier::{CLASSES, DigitClassifier, DigitClassifierConfig, FEATURES};
+pub use motion::{MotionScoreNet, MotionScoreNetConfig};
 pub use score::{DigitScoreNet, DigitScoreNetConfig};
 
 use isotropy_core::{Error, ModelContext, Moves, Result};
