@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{mean_and_error, number};
+use super::{Measured, cell, measured, number};
 use crate::failure::{Failure, Outcome};
 use crate::project::Project;
 
@@ -29,7 +29,7 @@ pub(super) struct Timed {
     pub(super) curve: (&'static str, &'static str),
     /// Whether curves have a logarithmic axis.
     pub(super) log: bool,
-    /// The sets ([`Variant::set`]) that get a picture of curves, and the end of its name.
+    /// The sets ([`Variant::set`]) that get a picture of curves, and the end of its name; the empty set is all of them.
     pub(super) pictures: &'static [(&'static str, &'static str)],
     /// Minutes that a training and its measurements take on one core, and those of a variant that is not trained.
     pub(super) minutes: (u32, u32),
@@ -279,11 +279,11 @@ impl Timed {
     }
 
     /// The values of a metric of the curve, by step, of all seeds.
-    fn course(&self, runs: &[Run]) -> BTreeMap<u64, Vec<f64>> {
-        let mut course: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    fn course(&self, runs: &[Run]) -> BTreeMap<u64, Vec<Measured>> {
+        let mut course: BTreeMap<u64, Vec<Measured>> = BTreeMap::new();
         for run in runs {
             for step in run.steps() {
-                let value = run.metrics(step).and_then(|text| number(&text, self.curve.0));
+                let value = run.metrics(step).and_then(|text| measured(&text, self.curve.0));
                 if let Some(value) = value {
                     course.entry(step).or_default().push(value);
                 }
@@ -324,8 +324,8 @@ impl Timed {
             }
             let _ = write!(text, "| {} | {} |", variant.set, variant.title);
             for (name, _) in &present {
-                let values: Vec<f64> = found.iter().filter_map(|t| number(t, name)).collect();
-                let _ = write!(text, " {} |", mean_and_error(&values));
+                let values: Vec<_> = found.iter().filter_map(|t| measured(t, name)).collect();
+                let _ = write!(text, " {} |", cell(&values));
             }
             let steps = runs.iter().find_map(|run| run.steps().last().copied()).unwrap_or(0);
             let parameters = found.iter().find_map(|t| number(t, "parameters")).unwrap_or(0.0);
@@ -366,7 +366,7 @@ impl Timed {
                     || format!("{at} steps"),
                     |step| format!("{:.1} min", step * *at as f64 / 60.0),
                 );
-                let _ = write!(text, " {} ({minutes}) |", mean_and_error(values));
+                let _ = write!(text, " {} ({minutes}) |", cell(values));
             }
             text += &" |".repeat(width - course.len());
             text.push('\n');
@@ -377,7 +377,8 @@ impl Timed {
     /// The curves of a set, as `runner chart` reads them.
     fn chart(&self, root: &Path, set: &str, seeds: u32) -> Option<String> {
         let mut series = Vec::new();
-        for variant in self.variants.iter().filter(|variant| variant.set == set) {
+        let drawn = |variant: &&Variant| set.is_empty() || variant.set == set;
+        for variant in self.variants.iter().filter(drawn) {
             let runs = self.all(root, variant, seeds);
             let Some(step) = mean_step(&runs) else { continue };
             let points: Vec<String> = self
@@ -390,17 +391,17 @@ impl Timed {
                 })
                 .collect();
             if !points.is_empty() {
-                series.push(format!(
-                    "{{\"name\": \"{}\", \"points\": [{}]}}",
-                    variant.title,
-                    points.join(", ")
-                ));
+                let name = if set.is_empty() { variant.set } else { variant.title };
+                series
+                    .push(format!("{{\"name\": \"{name}\", \"points\": [{}]}}", points.join(", ")));
             }
         }
         (!series.is_empty()).then(|| {
             format!(
-                "{{\"title\": \"{}: {} against training time\", \"x_name\": \"minutes of training on one core\", \"y_name\": \"{}\", \"log_y\": {}, \"legend\": \"\", \"series\": [{}]}}",
-                set, self.curve.1, self.curve.1, self.log, series.join(", ")
+                "{{\"title\": \"{}{} against training time\", \"x_name\": \"minutes of training on one core\", \"y_name\": \"{}\", \"log_y\": {}, \"legend\": \"\", \"series\": [{}]}}",
+                if set.is_empty() { String::new() } else { format!("{set}: ") },
+                self.curve.1,
+                self.curve.1, self.log, series.join(", ")
             )
         })
     }
@@ -415,11 +416,14 @@ fn mean_step(runs: &[Run]) -> Option<f64> {
     (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
 }
 
-fn mean_and_standard_error(values: &[f64]) -> (f64, Option<f64>) {
+fn mean_and_standard_error(values: &[Measured]) -> Measured {
+    if let [one] = values {
+        return *one;
+    }
     let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, (values.len() > 1).then(|| (variance / n).sqrt()))
+    let mean = values.iter().map(|(v, _)| v).sum::<f64>() / n;
+    let variance = values.iter().map(|(v, _)| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, Some((variance / n).sqrt()))
 }
 
 #[cfg(test)]
