@@ -28,9 +28,9 @@ pub const MOVED: &str = "moved";
 /// upwards. No network may look at it.
 pub const TRUE_SHIFT: &str = "true_shift";
 
-/// No pixel of MNIST above a tenth of full brightness has its centre farther than 15.75 pixels from the centre
-/// of the image (measured); its far corner and the reach of the interpolation add less than this.
-const REACH: f64 = 16.5;
+/// No pixel of MNIST that is not black has its centre farther than 16.99 pixels from the centre of the
+/// image (measured over all 70,000); half a pixel more is its own width.
+const REACH: f64 = 17.5;
 
 /// Handwritten digits (MNIST) turned about their centre by uniform angles, then shifted by vectors
 /// uniform in a disk, on a larger canvas.
@@ -46,7 +46,7 @@ pub struct MovedDigitsConfig {
     #[schemars(range(min = 0.0, max = 180.0))]
     pub largest_angle_degrees: f64,
     /// Radius of the disk of shifts, pixels; so small that digits stay on the canvas: up to
-    /// `canvas / 2 - 16.5`.
+    /// `canvas / 2 - 17.5`.
     #[schemars(range(min = 0.0, max = 512.0))]
     pub largest_shift_pixels: f64,
     /// Test images: the first so many of each digit, in the order of the file.
@@ -75,7 +75,7 @@ impl Default for MovedDigitsConfig {
             diffuses: Diffuses::Motion,
             canvas: 44,
             largest_angle_degrees: 180.0,
-            largest_shift_pixels: 5.5,
+            largest_shift_pixels: 4.5,
             test_per_digit: 800,
             validation: 5000,
         }
@@ -336,13 +336,13 @@ mod tests {
             let (truth, upright) =
                 (true_motion(&batch).unwrap(), &batch.given(UPRIGHT).unwrap().tensor);
             let moved = &batch.given(MOVED).unwrap().tensor;
-            assert_eq!(worst(&truth.render(upright), moved), 0.0);
+            assert!(worst(&truth.render(upright), moved) < 1e-6);
             assert_eq!(worst(&batch.lifted(ORIGINAL).unwrap().tensor, moved), 0.0);
             let lift = Motion {
                 angle: batch.lifted(ANGLE).unwrap().tensor.shallow_clone(),
                 shift: batch.lifted(SHIFT).unwrap().tensor.shallow_clone(),
             };
-            assert_eq!(worst(&lift.render(moved), batch.x()), 0.0);
+            assert!(worst(&lift.render(moved), batch.x()) < 1e-6);
             let left = if split == Split::Test { lift } else { lift.after(&truth) };
             // The sampler may not see the answer; training starts at it.
             assert!(left.angle.abs().max().double_value(&[]) < 1e-6);
@@ -395,7 +395,7 @@ mod tests {
         for (json, pointer) in [
             (r#"{"canvas": 26}"#, "/canvas"),
             (r#"{"canvas": 45}"#, "/canvas"),
-            (r#"{"largest_shift_pixels": 5.6}"#, "/largest_shift_pixels"),
+            (r#"{"largest_shift_pixels": 4.6}"#, "/largest_shift_pixels"),
             (r#"{"canvas": 28}"#, "/largest_shift_pixels"),
             (r#"{"largest_angle_degrees": 200.0}"#, "/largest_angle_degrees"),
             (r#"{"largest_shift_pixels": -1.0}"#, "/largest_shift_pixels"),

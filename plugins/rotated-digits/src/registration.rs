@@ -1,9 +1,10 @@
 //! How one picture has to be moved to look most like another: for methods whose samples are pixels and
 //! say nothing of a motion.
 //!
-//! The motion of the template with the largest inner product with the picture: over angles 4 degrees
-//! apart with all shifts at once by the fast Fourier transform, then over angles 1 degree apart about
-//! the best. Resolution 1 degree and 1 pixel; half of each is the largest error of rounding.
+//! The motion of the template with the largest cosine between template and picture: over angles 4
+//! degrees apart with all shifts at once by the fast Fourier transform, then over angles 1 degree apart
+//! about the best. (The inner product alone would favour right angles, at which interpolation does not
+//! smooth the template and its norm is largest.) Whole degrees and whole pixels.
 
 use isotropy_core::Result;
 use isotropy_groups::representation::image_motion::Motion;
@@ -57,10 +58,13 @@ fn search(templates: &Tensor, pictures: &Tensor, angles: &Tensor) -> Result<Moti
     // Twice the side, so that what leaves on one side does not come in on the other.
     let size = [2 * side, 2 * side];
     let transform = |images: &Tensor| images.f_fft_rfft2(&size[..], [-2, -1], "backward");
-    let turned = transform(&turned.view([count, tried, side, side]))?;
+    let turned = turned.view([count, tried, side, side]);
+    let norm = turned.norm_scalaropt_dim(2, [-2, -1], true).clamp_min(1e-6);
+    let turned = transform(&turned)?;
     let pictures = transform(&pictures.view([count, 1, side, side]))?;
     // Entry (r, c): the inner product with the template moved down by r and to the right by c.
     let product = (pictures * turned.conj()).f_fft_irfft2(&size[..], [-2, -1], "backward")?;
+    let product = product / norm;
     let best = product.flatten(1, -1).argmax(1, false);
     let (rows, columns) = (2 * side, 2 * side);
     let whole = |a: &Tensor, n: i64| a.divide_scalar_mode(n, "floor");

@@ -35,7 +35,7 @@ pub enum By {
     /// The sampler says it: the lift of the samples after the true motion.
     Motion,
     /// By looking: the motion of the upright image, in whole degrees and pixels, that has the largest
-    /// inner product with the sample. For samples that are pixels. Beside it the same for the input
+    /// cosine with the sample. For samples that are pixels. Beside it the same for the input
     /// brought back by the true motion: what two interpolations and the resolution cost.
     Registration,
 }
