@@ -14,6 +14,12 @@
 //! elements, and no choice among them can be equivariant: the first in the order of the group is
 //! taken, the run of the moved input is then that of another of them, and only the law is equivariant.
 //! [`Canonical::ties`] says where.
+//!
+//! **Continuous groups.** Their elements cannot be gone through; the action itself says what the pose of an
+//! input is ([`Representation::pose`]: an angle, a centre of mass), up to the error of its interpolation. A
+//! pose that is hardly defined (a nearly round image) turns far for a small error. Interpolated noise is
+//! not white any more, so that the law of the samples is not quite what it was;
+//! [`Representation::noise_action`] says how noise is moved.
 
 use crate::{
     Drive, Element, Error, Field, FreshNoise, Moves, Noise, NoiseOperator, NoisingProcess,
@@ -27,7 +33,7 @@ pub struct Canonical {
     /// `c(y)` of each point.
     pub element: Element,
     /// How many elements bring each point into its canonical form, `[B]`, `Int64`: 1, or the order of
-    /// its stabiliser.
+    /// its stabiliser; 0 for a point without a pose under a continuous group.
     pub ties: Tensor,
 }
 
@@ -53,19 +59,25 @@ fn key(state: &State) -> Tensor {
     Tensor::cat(&fields.map(|(_, field)| flat(field)).collect::<Vec<_>>(), 1)
 }
 
-/// The canonical element of every point of a batch under a finite group. The input of a point is the
-/// part of its context that moves; where there is none, its value.
+/// The canonical element of every point of a batch. The input of a point is the part of its context that moves;
+/// where there is none, its value. Of several fields that move a continuous group looks at the first.
 ///
 /// # Errors
-/// When the group is not finite, or a field cannot be moved.
+/// When the group is not finite and its action knows no pose, or a field cannot be moved.
 pub fn canonical(symmetry: &dyn Representation, state: &State) -> Result<Canonical> {
     let group = symmetry.group();
-    let finite = group.finite().ok_or_else(|| {
-        Error::Unsupported(format!(
-            "noise is coupled through the elements of a finite group; {} has infinitely many",
-            group.name()
-        ))
-    })?;
+    let Some(finite) = group.finite() else {
+        let first = state.context.iter().map(|(_, field)| field).find(|field| moves(field));
+        let input = State::new(first.unwrap_or(&state.value).clone());
+        return symmetry.pose(&input)?.ok_or_else(|| {
+            Error::Unsupported(format!(
+                "noise is coupled through the elements of a finite group or a pose of the input; {} has infinitely \
+                 many elements, and {} knows no pose",
+                group.name(),
+                symmetry.name()
+            ))
+        });
+    };
     let (batch, device) = (state.batch_size(), state.x().device());
     // What does not move has no say and need not be copied.
     let bare = State { lift: Vec::new(), context: Vec::new(), ..state.clone() };
@@ -127,7 +139,7 @@ impl Noise for CoupledNoise<'_> {
         }
         let home = self.symmetry.act(&self.inverse, state)?;
         let xi = self.inner.draw(index, &home, terms, drive)?;
-        drive.transport(self.symmetry, &self.canonical, &home, &xi)
+        drive.transport(noise_action(self.symmetry), &self.canonical, &home, &xi)
     }
 
     fn unit(
@@ -139,12 +151,18 @@ impl Noise for CoupledNoise<'_> {
     ) -> Result<Xi> {
         let home = self.symmetry.act(&self.inverse, state)?;
         let xi = self.inner.unit(index, &home, like, process)?;
-        process.fields().transport(self.symmetry, &self.canonical, &home, &xi)
+        process.fields().transport(noise_action(self.symmetry), &self.canonical, &home, &xi)
     }
 }
 
+/// The action that moves noise.
+fn noise_action(symmetry: &dyn Representation) -> &dyn Representation {
+    symmetry.noise_action().unwrap_or(symmetry)
+}
+
 /// A draw from the prior that moves with the input, where the context says what the input is;
-/// otherwise the draw itself is the input.
+/// otherwise the draw itself is the input. A prior without a density (a bridge starts at its other end) moves by
+/// itself, and is not interpolated to and fro.
 ///
 /// # Errors
 /// As for [`canonical`] and [`NoisingProcess::prior`].
@@ -156,6 +174,15 @@ pub fn prior(
 ) -> Result<State> {
     if !has_moving_context(template) {
         return process.prior(template, stream);
+    }
+    if symmetry.group().finite().is_none() {
+        let here = process.prior(template, stream)?;
+        if process.prior_log_prob(&here).is_none() {
+            return Ok(here);
+        }
+        let canonical = canonical(symmetry, template)?.element;
+        let home = symmetry.act(&symmetry.group().inverse(&canonical), template)?;
+        return noise_action(symmetry).act(&canonical, &process.prior(&home, stream)?);
     }
     let canonical = canonical(symmetry, template)?.element;
     let home = symmetry.act(&symmetry.group().inverse(&canonical), template)?;

@@ -62,7 +62,12 @@ impl ModelConfig for GroupAveragedConfig {
                 .with_help("average over a finite group, such as \"image-permutation\""));
         }
         symmetry.accepts(context.spec).map_err(|error| error.under("/symmetry"))?;
-        let claims = context.symmetry.is_some_and(|claimed| claimed.name() == symmetry.name());
+        let claims = context.symmetry.is_some_and(|claimed| {
+            let pixels = as_type::<ImagePermutation>(claimed);
+            let ours = as_type::<ImagePermutation>(symmetry.as_ref());
+            claimed.name() == symmetry.name()
+                || ours.zip(pixels).is_some_and(|(ours, it)| ours.pixels().contains(it.pixels()))
+        });
         let drive = context.process.map(|process| process.drive().clone());
         let inner = self.inner.build(path, context).map_err(|error| error.under("/inner"))?;
         Ok(Box::new(GroupAveraged {

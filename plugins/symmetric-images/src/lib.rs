@@ -1,6 +1,7 @@
 //! Structure-preserving diffusion of images (Lu et al. 2024): networks that are equivariant by weight tying, by lifting or
 //! by averaging, noise that turns with the image, and the metrics that tell.
 
+pub mod action;
 pub mod clamped;
 pub mod dataset;
 pub mod estimate;

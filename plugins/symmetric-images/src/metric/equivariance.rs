@@ -16,6 +16,9 @@ use tch::{Kind, Tensor};
 /// group and pixels (for images in units of half their range), where `F` runs the sampler from an input
 /// to data. Zero up to rounding where every single run is equivariant, which takes an equivariant model
 /// and noise that moves with the input.
+///
+/// Where the action interpolates, a third number stands beside them: `action_error_mean`, the mean of
+/// `|g^-1 (g x) - x|` of the samples `x`, what the action itself does to a picture. No pipeline can be held to less.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SamplerEquivarianceConfig {
@@ -126,6 +129,7 @@ impl Metric for SamplerEquivariance {
         };
         let stream = || evaluation.streams.stream(STREAM, u64::MAX);
         let (mut sum, mut largest, mut elements) = (0.0, 0.0_f64, 0);
+        let (interpolates, mut action) = (symmetry.approximation_error() > 0.0, 0.0);
         for g in self.elements(&input, evaluation)? {
             let moved = symmetry.act(&g, &input)?;
             let (here, there) = match self.noise {
@@ -160,13 +164,23 @@ impl Metric for SamplerEquivariance {
             let difference = (there.x() - symmetry.act(&g, &here)?.x()).abs();
             sum += difference.mean(Kind::Double).double_value(&[]);
             largest = largest.max(difference.max().double_value(&[]));
+            if interpolates {
+                let back =
+                    symmetry.act(&symmetry.group().inverse(&g), &symmetry.act(&g, &here)?)?;
+                action += (back.x() - here.x()).abs().mean(Kind::Double).double_value(&[]);
+            }
             elements += 1;
         }
         let name = |name: &str| named(self.name.as_ref(), name);
-        Ok(vec![
+        let mut measured = vec![
             Measured::lower(name("delta_x0_mean"), sum / f64::from(elements)),
             Measured::lower(name("delta_x0_max"), largest),
-        ])
+        ];
+        if interpolates {
+            let error = action / f64::from(elements);
+            measured.push(Measured::neutral(name("action_error_mean"), error));
+        }
+        Ok(measured)
     }
 }
 

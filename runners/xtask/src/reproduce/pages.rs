@@ -143,20 +143,20 @@ pub(super) const GP2D: Timed = Timed {
 };
 
 const TEN: &[&str] =
-    &["train.steps=1500", "train.checkpoint.every=500", "train.validate_every=500"];
+    &["train.steps=1200", "train.checkpoint.every=400", "train.validate_every=400"];
 /// The regulariser evaluates the network once more a step: as long a training is one of fewer steps.
 const REGULARISED: &[&str] =
-    &["train.steps=1125", "train.checkpoint.every=375", "train.validate_every=375"];
+    &["train.steps=900", "train.checkpoint.every=300", "train.validate_every=300"];
 const FIVE: &[&str] = &[
-    "train.steps=1500",
-    "train.checkpoint.every=500",
-    "train.validate_every=500",
+    "train.steps=1200",
+    "train.checkpoint.every=400",
+    "train.validate_every=400",
     "dataset.count=3000",
 ];
 const ONE: &[&str] = &[
-    "train.steps=1500",
-    "train.checkpoint.every=500",
-    "train.validate_every=500",
+    "train.steps=1200",
+    "train.checkpoint.every=400",
+    "train.validate_every=400",
     "dataset.count=600",
 ];
 
@@ -188,7 +188,7 @@ pub(super) const IMAGES: Timed = Timed {
     curve: ("frechet", "Frechet distance"),
     log: true,
     pictures: &[("10 %", "10")],
-    minutes: (11, 12),
+    minutes: (11, 19),
 };
 
 /// The training of a bridge.

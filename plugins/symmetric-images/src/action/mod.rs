@@ -1,0 +1,7 @@
+//! Continuous groups on images.
+
+mod interpolated;
+mod pose;
+
+pub use interpolated::{ImageInterpolation, ImageInterpolationConfig, Interpolation, PlaneGroup};
+pub use pose::pose;
