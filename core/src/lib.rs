@@ -47,7 +47,7 @@ pub use dataset::{Dataset, LoadContext, Split};
 pub use error::{Error, Result};
 pub use evaluation::{Better, Evaluation, Measured, Metric, Plot, Services};
 pub use group::{FiniteGroup, Group, LieGroup};
-pub use model::{ModelContext, Regression, ScoreModel};
+pub use model::{Linearised, ModelContext, PullBack, Regression, ScoreModel};
 pub use objective::{Averages, Columns, Loss, LossContext, Objective};
 pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
 pub use process::{

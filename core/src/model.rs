@@ -73,6 +73,16 @@ pub trait ScoreModel {
         None
     }
 
+    /// The prediction (not for training) together with products of vectors and its Jacobian, where the model has them
+    /// cheaper than a graph has: several share one evaluation. `None` where it has not. Only models that know of a state
+    /// no more than its value and context can have them. Nothing is recorded for differentiation.
+    ///
+    /// # Errors
+    /// As for [`ScoreModel::predict`].
+    fn linearised(&self, _state: &State, _t: &Tensor) -> Result<Option<Linearised<'_>>> {
+        Ok(None)
+    }
+
     /// Promises that the weights stay as they are until the promise is taken back (`false`), so that what
     /// is made of weights alone may be made once: the kernels of tied convolutions. Wrappers pass it on.
     fn hold(&self, _held: bool) {}
@@ -84,6 +94,18 @@ pub trait ScoreModel {
     fn features(&self, _state: &State) -> Result<Option<Tensor>> {
         Ok(None)
     }
+}
+
+/// The transpose of the Jacobian of a prediction of one head and one factor, by the value of the state, at one point:
+/// takes `K` vectors `[K, B, ..]` in the shape of the head to `[K, B, ..]` in the shape of the value.
+pub type PullBack<'a> = Box<dyn Fn(&Tensor) -> Result<Tensor> + 'a>;
+
+/// A prediction with products of vectors and its Jacobian.
+pub struct Linearised<'a> {
+    /// The prediction, of one head and one factor.
+    pub prediction: Prediction,
+    /// The products.
+    pub pull_back: PullBack<'a>,
 }
 
 /// A model that maps columns to columns, `outputs = f(inputs; parameters)`, with inputs made of state

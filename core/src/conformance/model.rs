@@ -3,7 +3,8 @@
 use super::CheckResult;
 use super::measure::{Found, Table, broken, cpu, relative, relative_xi, worse};
 use crate::{
-    ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State, Streams,
+    Linearised, ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State,
+    Streams,
 };
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
@@ -25,6 +26,7 @@ pub fn check_model(
     table.check("predictions are finite at the ends of time", || subject.ends());
     table.check("padding has no influence", || subject.padding());
     table.check("gradients are finite", || subject.gradients());
+    table.check("products with the Jacobian are those of a graph", || subject.products());
     table.check("equivariance under the claimed symmetry", || subject.equivariance());
     table.results
 }
@@ -220,6 +222,29 @@ impl Subject<'_> {
             }
         }
         Ok(Found::Error(0.0, 0.0))
+    }
+
+    /// Products of vectors and the Jacobian that the model has of its own.
+    fn products(&self) -> Result<Found> {
+        let (_store, model) = self.build(Kind::Double)?;
+        let (state, t) = self.state(Kind::Double)?;
+        let Some(Linearised { prediction, pull_back }) = model.linearised(&state, &t)? else {
+            return Ok(Found::Skip("products are left to a graph".into()));
+        };
+        let x = state.x().detach().set_requires_grad(true);
+        let by_graph = model.predict(&state.with_value(x.shallow_clone()), &t, false)?;
+        let mut error = distance(&prediction, &by_graph);
+        let head = by_graph.heads[0].single();
+        let mut stream = self.streams.stream("check model", 4);
+        let size: Vec<i64> = std::iter::once(3).chain(head.size()).collect();
+        let vectors = stream.normal(&size, state.options());
+        let found = pull_back(&vectors)?;
+        for k in 0..size[0] {
+            let along = (head * vectors.get(k)).sum(Kind::Double);
+            let expected = Tensor::f_run_backward(&[along], &[&x], true, false)?.remove(0);
+            error = worse(error, relative(&found.get(k), &expected));
+        }
+        Ok(Found::Error(error, 1e-9))
     }
 
     /// `model(h x) = transport(h, model(x))`; clean coordinates and field heads move as

@@ -13,12 +13,15 @@
 //!
 //! A backward pass gives `p^T J` for one vector `p` a row of the batch. Several vectors are tried in
 //! one pass by evaluating the model on as many copies of the batch: for small batches a pass costs
-//! what its number of operations costs, whatever the number of rows.
+//! what its number of operations costs, whatever the number of rows. A model that has products of
+//! vectors with its Jacobian ([`ScoreModel::linearised`](crate::ScoreModel::linearised)) is evaluated
+//! once for all vectors, and copies are made only of what surrounds it.
 
 use crate::integrate::runge_kutta::{Slope, Volume};
-use crate::{Drive, Error, Result, State, Stream, Xi};
+use crate::{Drive, Error, Linearised, Prediction, Result, State, Stream, Xi};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 use tch::{Kind, Tensor};
 
 /// How the divergence is found.
@@ -40,6 +43,9 @@ pub enum Divergence {
 /// above it the copies cost more in the forward pass than they save in the backward ones.
 const POINTS_AT_ONCE: i64 = 256;
 
+/// The same where the model is evaluated once: bounds what a pass holds in memory.
+const SHARED_POINTS_AT_ONCE: i64 = 1024;
+
 /// The vectors that the Jacobian is tried on.
 pub(super) struct Probes {
     vectors: Vectors,
@@ -47,12 +53,50 @@ pub(super) struct Probes {
     count: i64,
     /// Factor of the sum over vectors.
     weight: f64,
-    /// Vectors that are tried in one backward pass.
-    at_once: i64,
     /// The mask of each factor that belongs to the index set, broadcasting against it.
     masks: Vec<Option<Tensor>>,
-    /// The context of as many copies of the batch.
-    copies: Option<State>,
+    /// Passes over copies of the batch through the model.
+    copied: Pass,
+    /// Passes that share one evaluation of the model.
+    shared: Pass,
+}
+
+/// Vectors that are tried together.
+struct Pass {
+    at_once: i64,
+    /// The context of as many copies of the batch; it stays what it was, so that a process can keep what it found out
+    /// about it.
+    context: OnceCell<State>,
+}
+
+impl Pass {
+    /// For `count` vectors and states of so many points in all.
+    fn new(count: i64, points: i64, at_once: Option<u32>, points_at_once: i64) -> Self {
+        let at_once = at_once.map_or(points_at_once / points.max(1), i64::from);
+        let at_once = at_once.clamp(1, i64::max(count, 1));
+        // As many passes as that takes, all of them equally full.
+        let passes = (count + at_once - 1) / at_once;
+        let at_once = (count + passes - 1) / i64::max(passes, 1);
+        Self { at_once: i64::max(at_once, 1), context: OnceCell::new() }
+    }
+
+    /// As many copies of a state as there are vectors in a pass.
+    fn copies(&self, state: &State) -> State {
+        if self.at_once == 1 {
+            return state.clone();
+        }
+        let repeat = |tensor: &Tensor| repeated(tensor, self.at_once);
+        let context = self.context.get_or_init(|| state.map_batched(repeat));
+        let mut state = state.clone();
+        state.value.tensor = repeat(state.x());
+        for (_, field) in &mut state.lift {
+            if field.batched {
+                field.tensor = repeat(&field.tensor);
+            }
+        }
+        state.context.clone_from(&context.context);
+        state
+    }
 }
 
 enum Vectors {
@@ -105,15 +149,10 @@ impl Probes {
             }
         };
         let points = state.batch_size() * state.index_size().unwrap_or(1);
-        let at_once = at_once.map_or(POINTS_AT_ONCE / points.max(1), i64::from);
-        let at_once = at_once.clamp(1, i64::max(count, 1));
-        // As many passes as that takes, all of them equally full.
-        let passes = (count + at_once - 1) / at_once;
-        let at_once = (count + passes - 1) / i64::max(passes, 1);
-        let at_once = i64::max(at_once, 1);
         let masks = like.0.iter().map(|a| mask_of(state, a)).collect();
-        let copies = (at_once > 1).then(|| copied(state, at_once));
-        Self { vectors, count, weight, at_once, masks, copies }
+        let copied = Pass::new(count, points, at_once, POINTS_AT_ONCE);
+        let shared = Pass::new(count, points, at_once, SHARED_POINTS_AT_ONCE);
+        Self { vectors, count, weight, masks, copied, shared }
     }
 
     /// The probes of a part of the index set: the same numbers at the same points.
@@ -147,13 +186,18 @@ impl Probes {
         Ok(Self::over(vectors, part, at_once))
     }
 
-    /// The vectors `from .. from + at_once` for the copies of the batch, one after the other
-    /// (`[at_once * B, ..]`); zero beyond the last.
-    fn chunk(&self, from: i64) -> Xi {
-        let take = self.at_once.min(self.count - from);
+    /// The vectors of every pass for the copies of the batch, one after the other (`[at_once * B, ..]`); zero beyond
+    /// the last.
+    fn chunks<'a>(&'a self, pass: &'a Pass) -> impl Iterator<Item = Xi> + 'a {
+        let starts = (0..self.count).step_by(pass.at_once as usize);
+        starts.map(|from| self.chunk(from, pass.at_once))
+    }
+
+    fn chunk(&self, from: i64, at_once: i64) -> Xi {
+        let take = at_once.min(self.count - from);
         let rows = |a: Tensor| {
             let size = a.size();
-            let missing = self.at_once - size[0];
+            let missing = at_once - size[0];
             let a = if missing > 0 {
                 let mut zeros = size.clone();
                 zeros[0] = missing;
@@ -183,22 +227,6 @@ impl Probes {
             }
         };
         Xi(parts.0.iter().zip(&self.masks).map(|(a, mask)| masked(a, mask.as_ref())).collect())
-    }
-
-    /// As many copies of a state as there are vectors in a pass.
-    fn copies(&self, state: &State) -> State {
-        let Some(copies) = &self.copies else { return state.clone() };
-        let repeat = |tensor: &Tensor| repeated(tensor, self.at_once);
-        let mut state = state.clone();
-        state.value.tensor = repeat(state.x());
-        for (_, field) in &mut state.lift {
-            if field.batched {
-                field.tensor = repeat(&field.tensor);
-            }
-        }
-        // The context stays what it was, so that a process can keep what it found out about it.
-        state.context.clone_from(&copies.context);
-        state
     }
 }
 
@@ -235,10 +263,6 @@ fn repeated(tensor: &Tensor, copies: i64) -> Tensor {
     tensor.repeat(&times)
 }
 
-fn copied(state: &State, copies: i64) -> State {
-    state.map_batched(|tensor| repeated(tensor, copies))
-}
-
 /// Zeros shaped as the coefficients at a state.
 pub(super) fn no_motion(drive: &dyn Drive, state: &State) -> Xi {
     let zeros = |shape: Vec<i64>| {
@@ -248,49 +272,130 @@ pub(super) fn no_motion(drive: &dyn Drive, state: &State) -> Xi {
     Xi(drive.xi_shape(&state.spec()).into_iter().map(zeros).collect())
 }
 
-/// The velocity at a state with its divergence. `velocity` must be differentiable. Padded points do
-/// not move.
+/// The velocity of the flow, in two parts.
+pub(super) trait Velocity {
+    /// The prediction that it is made of.
+    fn predict(&self, state: &State) -> Result<Prediction>;
+
+    /// The same with products of vectors and its Jacobian, where the model has them.
+    fn linearised(&self, state: &State) -> Result<Option<Linearised<'_>>>;
+
+    /// The velocity that a prediction gives.
+    fn of(&self, state: &State, prediction: &Prediction) -> Result<Xi>;
+}
+
+/// The velocity at a state with its divergence; all of it must be differentiable. Padded points do not
+/// move.
 pub(super) fn with_divergence(
     drive: &dyn Drive,
     state: &State,
     probes: &Probes,
-    velocity: &mut dyn FnMut(&State) -> Result<Xi>,
+    velocity: &dyn Velocity,
 ) -> Result<Slope> {
+    let state = state.map_batched(Tensor::detach);
+    let (v, trace) = match tch::no_grad(|| velocity.linearised(&state))? {
+        Some(linearised) => shared(drive, &state, probes, velocity, &linearised)?,
+        None => copied(drive, &state, probes, velocity)?,
+    };
+    let pairs = v.0.iter().zip(&probes.masks);
+    let v = Xi(pairs.map(|(v, mask)| masked(v, mask.as_ref())).collect());
+    let mut volume = trace * probes.weight;
+    if drive.coordinates().is_none() {
+        for (v, divergence) in v.0.iter().zip(&drive.divergences(&state).0) {
+            volume += (v * divergence).flatten(1, -1).sum_dim_intlist(1, false, None);
+        }
+    }
+    Ok(Slope { xi: v, volume: Some(Volume(volume)) })
+}
+
+/// `sum_i v_i p_i` over everything: its derivatives are products of `p` with the Jacobian of `v`.
+fn along(v: &Xi, p: &Xi) -> Tensor {
+    let along = v.zip(p, |v, p| (v * p).sum(v.kind()));
+    along.0.into_iter().reduce(|a, b| a + b).expect("a group has a factor")
+}
+
+/// Adds the sum of `g p` over each point's coefficients and over the copies of it (`[copies * B, ..]`) to `trace` (`[B]`).
+fn add_products(trace: &mut Tensor, gradients: &[Tensor], vectors: &Xi) {
+    let batch = trace.size()[0];
+    for (gradient, vector) in gradients.iter().zip(&vectors.0) {
+        if gradient.defined() {
+            let rows = (gradient * vector).flatten(1, -1).sum_dim_intlist(1, false, None);
+            *trace += rows.view([-1, batch]).sum_dim_intlist(0, false, None);
+        }
+    }
+}
+
+/// The velocity, and the sum of `p^T J p` over all vectors, through copies of the batch.
+fn copied(
+    drive: &dyn Drive,
+    state: &State,
+    probes: &Probes,
+    velocity: &dyn Velocity,
+) -> Result<(Xi, Tensor)> {
     tch::with_grad(|| {
-        let state = state.map_batched(Tensor::detach);
-        let copies = probes.copies(&state);
+        let pass = &probes.copied;
+        let copies = pass.copies(state);
         let u = no_motion(drive, &copies).map(|a| a.set_requires_grad(true));
-        let all = velocity(&drive.flow(&copies, &u))?;
+        let moved = drive.flow(&copies, &u);
+        let all = velocity.of(&moved, &velocity.predict(&moved)?)?;
         let batch = state.batch_size();
         let mut trace = Tensor::zeros([batch], state.options());
-        let differentiable = all.0.iter().any(Tensor::requires_grad);
-        let passes = (probes.count + probes.at_once - 1) / probes.at_once;
-        for pass in 0..if differentiable { passes } else { 0 } {
-            let vectors = probes.chunk(pass * probes.at_once);
-            let along = all.zip(&vectors, |v, p| (v * p).sum(v.kind()));
-            let along = along.0.into_iter().reduce(|a, b| a + b).expect("a group has a factor");
+        if all.0.iter().any(Tensor::requires_grad) {
             let inputs: Vec<&Tensor> = u.0.iter().collect();
-            let gradients = Tensor::f_run_backward(&[along], &inputs, pass + 1 < passes, false)?;
-            for (gradient, vector) in gradients.iter().zip(&vectors.0) {
-                if gradient.defined() {
-                    let rows = (gradient * vector).flatten(1, -1);
-                    let rows = rows.sum_dim_intlist(1, false, None);
-                    trace += rows.view([-1, batch]).sum_dim_intlist(0, false, None);
-                }
+            let mut chunks = probes.chunks(pass).peekable();
+            while let Some(vectors) = chunks.next() {
+                let again = chunks.peek().is_some();
+                let along = along(&all, &vectors);
+                let gradients = Tensor::f_run_backward(&[along], &inputs, again, false)?;
+                add_products(&mut trace, &gradients, &vectors);
             }
         }
-        let v = Xi(all
-            .0
-            .iter()
-            .zip(&probes.masks)
-            .map(|(v, mask)| masked(&v.detach().narrow(0, 0, batch), mask.as_ref()))
-            .collect());
-        let mut volume = trace * probes.weight;
-        if drive.coordinates().is_none() {
-            for (v, divergence) in v.0.iter().zip(&drive.divergences(&state).0) {
-                volume += (v * divergence).flatten(1, -1).sum_dim_intlist(1, false, None);
-            }
-        }
-        Ok(Slope { xi: v, volume: Some(Volume(volume)) })
+        Ok((all.map(|v| v.detach().narrow(0, 0, batch)), trace))
     })
+}
+
+/// The same with one evaluation of the model: the velocity is `V(x, f(x))` with the prediction `f`, so `p^T J = p^T
+/// dV/dx + (p^T dV/df) df/dx`, and only what surrounds the model is differentiated by a graph.
+fn shared(
+    drive: &dyn Drive,
+    state: &State,
+    probes: &Probes,
+    velocity: &dyn Velocity,
+    linearised: &Linearised,
+) -> Result<(Xi, Tensor)> {
+    let (pass, batch) = (&probes.shared, state.batch_size());
+    let Linearised { prediction, pull_back } = linearised;
+    let v = tch::no_grad(|| velocity.of(state, prediction))?;
+    let mut trace = Tensor::zeros([batch], state.options());
+    let split = |a: &Tensor| {
+        let mut size = a.size();
+        size.splice(0..1, [pass.at_once, batch]);
+        a.reshape(size.as_slice())
+    };
+    let copies = pass.copies(state);
+    let head = repeated(prediction.heads[0].single(), pass.at_once);
+    for vectors in probes.chunks(pass) {
+        tch::with_grad(|| -> Result<()> {
+            let u = no_motion(drive, &copies).map(|a| a.set_requires_grad(true));
+            let head = head.detach().set_requires_grad(true);
+            let moved = drive.flow(&copies, &u);
+            let prediction = Prediction::one(prediction.kind, head.shallow_clone());
+            let along = along(&velocity.of(&moved, &prediction)?, &vectors);
+            if !along.requires_grad() {
+                return Ok(());
+            }
+            let inputs: Vec<&Tensor> = std::iter::once(&head).chain(&u.0).collect();
+            let mut gradients = Tensor::f_run_backward(&[along], &inputs, true, false)?;
+            let by_head = gradients.remove(0);
+            add_products(&mut trace, &gradients, &vectors);
+            if by_head.defined() {
+                let by_value = tch::no_grad(|| pull_back(&split(&by_head)))?.flatten(0, 1);
+                let along = (moved.x() * by_value).sum(by_head.kind());
+                let gradients = Tensor::f_run_backward(&[along], &inputs[1..], false, false)?;
+                add_products(&mut trace, &gradients, &vectors);
+            }
+            Ok(())
+        })?;
+    }
+    Ok((v, trace))
 }

@@ -33,9 +33,10 @@ use crate::integrate::grid::{Grid, Spacing};
 use crate::integrate::runge_kutta::{Slope, combine, stages};
 use crate::sampler::{accept, times};
 use crate::{
-    Error, NoisingProcess, PredictionKind, Purpose, Result, Scale, ScoreModel, State, Step, Streams,
+    Error, Linearised, NoisingProcess, Prediction, PredictionKind, Purpose, Result, Scale,
+    ScoreModel, State, Step, Streams, Xi,
 };
-use divergence::{Probes, with_divergence};
+use divergence::{Probes, Velocity, with_divergence};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -176,6 +177,30 @@ fn probes(
     Probes::new(options.divergence, process.fields(), state, count, at_once, &mut stream)
 }
 
+/// The velocity per unit of the variable at one of its values.
+struct FlowVelocity<'a> {
+    process: &'a dyn NoisingProcess,
+    model: &'a dyn ScoreModel,
+    axis: Axis,
+    value: f64,
+    step: Step,
+}
+
+impl Velocity for FlowVelocity<'_> {
+    fn predict(&self, state: &State) -> Result<Prediction> {
+        self.model.predict(state, &times(state, self.step), false)
+    }
+
+    fn linearised(&self, state: &State) -> Result<Option<Linearised<'_>>> {
+        self.model.linearised(state, &times(state, self.step))
+    }
+
+    fn of(&self, state: &State, prediction: &Prediction) -> Result<Xi> {
+        let terms = self.process.terms(state, self.step, prediction)?;
+        Ok(self.axis.reverse_rate(&terms, self.value, 0.5).scale(-1.0))
+    }
+}
+
 /// Carries a lifted state to the prior.
 fn solve(
     process: &dyn NoisingProcess,
@@ -195,12 +220,8 @@ fn solve(
     // The velocity per unit of the variable, which grows from the data to the prior.
     let mut slope = |state: &State, value: f64, step: Step| -> Result<Slope> {
         evaluations += 1;
-        let mut velocity = |state: &State| {
-            let prediction = model.predict(state, &times(state, step), false)?;
-            let terms = process.terms(state, step, &prediction)?;
-            Ok(axis.reverse_rate(&terms, value, 0.5).scale(-1.0))
-        };
-        with_divergence(drive, state, probes, &mut velocity)
+        let velocity = FlowVelocity { process, model, axis, value, step };
+        with_divergence(drive, state, probes, &velocity)
     };
     // Hundreds of small numbers are added up.
     let double = (Kind::Double, state.options().1);

@@ -2,10 +2,11 @@
 
 use super::{FieldInput, FieldModel, FieldNetwork, Head, Moved, claims};
 use isotropy_core::{
-    Error, ModelConfig, ModelContext, PredictionKind, Result, ScoreModel,
+    Error, ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel,
     schemars::{self, JsonSchema},
 };
 use isotropy_networks::attention::{AttentionNetwork, AttentionSize};
+use isotropy_networks::waves::Waves;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
@@ -48,6 +49,15 @@ pub struct BiDimensionalAttentionConfig {
     #[serde(default = "one")]
     #[schemars(range(min = 1e-12, max = 1e12))]
     pub output_scale: f64,
+    /// The network sees the time times this. Embeddings of times below 1 hardly tell small times apart: with 1000 (1 is
+    /// published) they do. No unit.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1e-12, max = 1e12))]
+    pub time_scale: f64,
+    /// Beside each index coordinate `x` the network sees `sin(w x)` and `cos(w x)` for each of these `w`: functions that
+    /// vary fast are learned sooner. None as published. In radians per unit of the index, after `centred`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frequencies: Vec<f64>,
 }
 
 pub(super) fn on() -> bool {
@@ -79,11 +89,13 @@ impl ModelConfig for BiDimensionalAttentionConfig {
             residual_trick: self.residual_trick,
             value_scale: self.value_scale,
             output_scale: self.output_scale,
+            time_scale: self.time_scale,
         };
         FieldModel::build(context, head, |p, d| {
-            let network = AttentionNetwork::new(path, 1 + d, d, size, true);
+            let waves = waves(&self.frequencies)?;
+            let network = AttentionNetwork::new(path, 1 + waves.width() + d, d, size, true);
             let symmetric = symmetric(context, self.centred);
-            Ok((Box::new(BiDimensional { network, centred: self.centred, p }), symmetric))
+            Ok((Box::new(BiDimensional { network, waves, centred: self.centred, p }), symmetric))
         })
     }
 }
@@ -116,6 +128,14 @@ pub(super) fn checked(layers: i64, width: i64, heads: i64) -> Result<AttentionSi
     Ok(AttentionSize { layers, width, heads })
 }
 
+/// The waves of index coordinates, whose frequencies must be positive numbers.
+pub(super) fn waves(frequencies: &[f64]) -> Result<Waves> {
+    for (k, w) in frequencies.iter().enumerate() {
+        super::require_range(&format!("/frequencies/{k}"), *w, 1e-12, 1e12)?;
+    }
+    Ok(Waves::new(frequencies))
+}
+
 /// Whether a network that sees index points from their mean has the claimed symmetry: translations.
 pub(super) fn symmetric(context: &ModelContext, centred: bool) -> bool {
     let symmetry = context.symmetry.filter(|_| centred);
@@ -124,15 +144,36 @@ pub(super) fn symmetric(context: &ModelContext, centred: bool) -> bool {
 
 struct BiDimensional {
     network: AttentionNetwork,
+    waves: Waves,
     centred: bool,
     p: i64,
 }
 
-impl FieldNetwork for BiDimensional {
-    fn forward(&self, input: &FieldInput) -> Result<Tensor> {
+impl BiDimensional {
+    /// `[B, N, p, inputs]`: of each point and coordinate; the values are last.
+    fn tokens(&self, input: &FieldInput) -> Tensor {
         let index = if self.centred { input.centred() } else { input.index.shallow_clone() };
         let values = input.value.unsqueeze(2).expand([-1, -1, self.p, -1], false);
-        let tokens = Tensor::cat(&[index.unsqueeze(-1), values], -1);
-        Ok(self.network.forward(&tokens, &input.time, input.mask.as_ref()))
+        let index = index.unsqueeze(-1);
+        let [sin, cos] = self.waves.of(&index);
+        Tensor::cat(&[index, sin, cos, values], -1)
+    }
+}
+
+impl FieldNetwork for BiDimensional {
+    fn forward(&self, input: &FieldInput) -> Result<Tensor> {
+        Ok(self.network.forward(&self.tokens(input), &input.time, input.mask.as_ref()))
+    }
+
+    fn linearised(&self, input: &FieldInput) -> Result<Option<(Tensor, PullBack<'_>)>> {
+        let tokens = self.tokens(input);
+        let (output, evaluated) = self.network.evaluated(&tokens, &input.time, input.mask.as_ref());
+        let pull_back = move |g: &Tensor| {
+            let d = g.size()[3];
+            let by_tokens = evaluated.pull_back(&g.transpose(0, 1));
+            let by_values = by_tokens.narrow(-1, by_tokens.size()[4] - d, d);
+            Ok(by_values.sum_dim_intlist(3, false, None).transpose(0, 1))
+        };
+        Ok(Some((output, Box::new(pull_back))))
     }
 }

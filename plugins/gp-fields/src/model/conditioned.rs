@@ -2,8 +2,8 @@
 
 use crate::linear_algebra::INDEX;
 use isotropy_core::{
-    Error, FieldSpec, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Result,
-    ScoreModel, State, StateSpec, observed,
+    Error, FieldSpec, Linearised, ModelConfig, ModelContext, Moves, Prediction, PredictionKind,
+    Result, ScoreModel, State, StateSpec, observed,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,24 @@ fn seen(spec: &StateSpec) -> Result<StateSpec> {
     Ok(shown)
 }
 
+/// A state as the network sees it: known points first, then those of the query, with the flag as the last component.
+fn seen_state(state: &State) -> Result<State> {
+    let joint = observed::conditioned(state)?;
+    let flag = &joint.given(observed::KNOWN)?.tensor;
+    let flag = flag.to_kind(state.options().0).unsqueeze(-1);
+    let mut seen = joint.with_value(Tensor::cat(&[joint.x(), &flag], -1));
+    seen.value.moves = Moves::Scalar;
+    Ok(seen)
+}
+
+/// What the network predicts for the query.
+fn of_query(state: &State, prediction: Prediction) -> Prediction {
+    let (known, size) = (observed::count(state), state.x().size());
+    let query = |a: &Tensor| a.narrow(1, known, size[1]).narrow(2, 0, size[2]);
+    let heads = prediction.heads.iter().map(|head| head.map(query)).collect();
+    Prediction { kind: prediction.kind, heads }
+}
+
 struct Conditioned {
     model: Box<dyn ScoreModel>,
 }
@@ -81,17 +99,24 @@ impl ScoreModel for Conditioned {
     }
 
     fn predict(&self, state: &State, t: &Tensor, train: bool) -> Result<Prediction> {
-        let known = observed::count(state);
-        let joint = observed::conditioned(state)?;
-        let flag = &joint.given(observed::KNOWN)?.tensor;
-        let flag = flag.to_kind(state.options().0).unsqueeze(-1);
-        let mut seen = joint.with_value(Tensor::cat(&[joint.x(), &flag], -1));
-        seen.value.moves = Moves::Scalar;
-        let prediction = self.model.predict(&seen, t, train)?;
+        let prediction = self.model.predict(&seen_state(state)?, t, train)?;
+        Ok(of_query(state, prediction))
+    }
+
+    fn linearised(&self, state: &State, t: &Tensor) -> Result<Option<Linearised<'_>>> {
+        let Some(inner) = self.model.linearised(&seen_state(state)?, t)? else { return Ok(None) };
+        let Linearised { prediction, pull_back: of_model } = inner;
         let size = state.x().size();
-        let query = |a: &Tensor| a.narrow(1, known, size[1]).narrow(2, 0, size[2]);
-        let heads = prediction.heads.iter().map(|head| head.map(query)).collect();
-        Ok(Prediction { kind: prediction.kind, heads })
+        let (known, after) = (observed::count(state), prediction.heads[0].single().size());
+        let pull_back = move |g: &Tensor| {
+            // The prediction at known points and of the flag is not looked at, and they do not change.
+            let rest = after[1] - known - size[1];
+            let g = g.constant_pad_nd([0, after[2] - size[2], known, rest]);
+            let by_seen = of_model(&g)?;
+            Ok(by_seen.narrow(2, known, size[1]).narrow(3, 0, size[2]))
+        };
+        let prediction = of_query(state, prediction);
+        Ok(Some(Linearised { prediction, pull_back: Box::new(pull_back) }))
     }
 
     fn claims_symmetry(&self) -> bool {

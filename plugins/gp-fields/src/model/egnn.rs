@@ -59,6 +59,11 @@ pub struct EgnnConfig {
     #[serde(default = "one")]
     #[schemars(range(min = 1e-12, max = 1e12))]
     pub output_scale: f64,
+    /// The network sees the time times this. Embeddings of times below 1 hardly tell small times apart: with 1000 (1 is
+    /// published) they do. No unit.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1e-12, max = 1e12))]
+    pub time_scale: f64,
 }
 
 fn layers() -> i64 {
@@ -86,6 +91,7 @@ impl ModelConfig for EgnnConfig {
             residual_trick: self.residual_trick,
             value_scale: self.value_scale,
             output_scale: self.output_scale,
+            time_scale: self.time_scale,
         };
         FieldModel::build(context, head, |p, d| {
             let values = match context.spec.value.moves {

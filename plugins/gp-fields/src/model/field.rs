@@ -1,8 +1,8 @@
 //! What the networks of fields share: inputs from a state, the published reparametrisations, masks.
 
 use isotropy_core::{
-    Error, KernelOfTime, ModelContext, Moves, Prediction, PredictionKind, Result, Scale,
-    ScoreModel, State, TimeDomain, Xi,
+    Error, KernelOfTime, Linearised, ModelContext, Moves, Prediction, PredictionKind, PullBack,
+    Result, Scale, ScoreModel, State, TimeDomain, Xi,
 };
 use tch::{Kind, Tensor};
 
@@ -15,7 +15,7 @@ pub struct FieldInput {
     pub value: Tensor,
     /// `[B, N]`, 1 for points that are there; `None` when all are.
     pub mask: Option<Tensor>,
-    /// Time labels `[B]`.
+    /// Time labels `[B]` times the time scale.
     pub time: Tensor,
 }
 
@@ -39,6 +39,15 @@ pub trait FieldNetwork: Send {
     /// # Errors
     /// When libtorch refuses an operation.
     fn forward(&self, input: &FieldInput) -> Result<Tensor>;
+
+    /// The output with products of vectors and its Jacobian by the values: `[K, B, N, d]` in the shape of the output to
+    /// `[K, B, N, d]` in that of [`FieldInput::value`]. `None` where they are left to a graph.
+    ///
+    /// # Errors
+    /// As for [`FieldNetwork::forward`].
+    fn linearised(&self, _input: &FieldInput) -> Result<Option<(Tensor, PullBack<'_>)>> {
+        Ok(None)
+    }
 }
 
 /// How the output of a network becomes a prediction: the part of a configuration that all field models have.
@@ -54,6 +63,8 @@ pub struct Head {
     pub value_scale: f64,
     /// The output is multiplied by this before anything else.
     pub output_scale: f64,
+    /// The network sees the time label times this.
+    pub time_scale: f64,
 }
 
 /// Added to `std` by the std trick (geomndp.md 1.3).
@@ -115,8 +126,78 @@ impl FieldModel {
             None => a.shallow_clone(),
         };
         let value = clear(y) * self.head.value_scale.recip();
-        let time = self.time.label(t).to_kind(kind);
+        let time = self.time.label(t).to_kind(kind) * self.head.time_scale;
         Ok(FieldInput { index: clear(&x), value, mask, time })
+    }
+}
+
+/// What surrounds the network at a state and times: `f <- factor f - residual (y - m)`, zero at padding.
+struct Surroundings {
+    /// `[B, 1, 1]`; `None` for 1.
+    factor: Option<Tensor>,
+    /// The factor, and `y - m`.
+    residual: Option<(Scale, Tensor)>,
+    /// `[B, N, 1]`, true where there is no point.
+    hidden: Option<Tensor>,
+}
+
+impl FieldModel {
+    fn surroundings(&self, state: &State, t: &Tensor, input: &FieldInput) -> Surroundings {
+        let kind = state.options().0;
+        // The kernel is asked in the kind of the times, which may have more digits than the values.
+        let kernel = (self.kernel)(&t.reshape([-1, 1, 1]));
+        let std = match &kernel.std[0] {
+            Scale::Same(std) => t.full_like(*std).reshape([-1, 1, 1]),
+            Scale::Each(std) => std.shallow_clone(),
+        }
+        .to_kind(kind);
+        let scaled = matches!(
+            self.head.predicts,
+            PredictionKind::CovarianceScore | PredictionKind::PreconditionedScore
+        );
+        let divisor = &std + STD_FLOOR;
+        let factor = match (self.head.std_trick, scaled) {
+            (true, true) => Some(&std / divisor),
+            (true, false) => Some(divisor.reciprocal()),
+            (false, true) => Some(std.shallow_clone()),
+            (false, false) => None,
+        };
+        let factor = match (factor, self.head.output_scale) {
+            (factor, 1.0) => factor,
+            (Some(factor), scale) => Some(factor * scale),
+            (None, scale) => Some(std.full_like(scale)),
+        };
+        let residual = self.head.residual_trick.then(|| {
+            let from_mean = match &self.mean {
+                Some(mean) => state.x() - mean.single().to_kind(kind).to_device(state.x().device()),
+                None => state.x().shallow_clone(),
+            };
+            (if scaled { Scale::Each(std) } else { Scale::Same(1.0) }, from_mean)
+        });
+        let hidden = input.mask.as_ref().map(|mask| mask.unsqueeze(-1).lt(0.5));
+        Surroundings { factor, residual, hidden }
+    }
+}
+
+impl Surroundings {
+    fn around(&self, f: &Tensor) -> Tensor {
+        let f = match &self.factor {
+            Some(factor) => f * factor,
+            None => f.shallow_clone(),
+        };
+        let f = match &self.residual {
+            Some((factor, from_mean)) => f - factor.times(from_mean),
+            None => f,
+        };
+        self.shown(&f)
+    }
+
+    /// `a` (`[.., B, N, d]`) with zeros at padding.
+    fn shown(&self, a: &Tensor) -> Tensor {
+        match &self.hidden {
+            Some(hidden) => a.masked_fill(hidden, 0.0),
+            None => a.shallow_clone(),
+        }
     }
 }
 
@@ -126,46 +207,33 @@ impl ScoreModel for FieldModel {
     }
 
     fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
-        let kind = state.options().0;
         let input = self.input(state, t)?;
-        // The kernel is asked in the kind of the times, which may have more digits than the values.
-        let kernel = (self.kernel)(&t.reshape([-1, 1, 1]));
-        let std = match &kernel.std[0] {
-            Scale::Same(std) => t.full_like(*std).reshape([-1, 1, 1]),
-            Scale::Each(std) => std.shallow_clone(),
-        }
-        .to_kind(kind);
-        let f = match self.head.output_scale {
-            1.0 => self.network.forward(&input)?,
-            scale => self.network.forward(&input)? * scale,
-        };
-        let scaled = matches!(
-            self.head.predicts,
-            PredictionKind::CovarianceScore | PredictionKind::PreconditionedScore
-        );
-        // `std f / (std + floor)` in one multiplication.
-        let divisor = &std + STD_FLOOR;
-        let f = match (self.head.std_trick, scaled) {
-            (true, true) => f * (&std / divisor),
-            (true, false) => f / divisor,
-            (false, true) => f * &std,
-            (false, false) => f,
-        };
-        let f = match (self.head.residual_trick, &self.mean) {
-            (false, _) => f,
-            (true, mean) => {
-                let from_mean = match mean {
-                    Some(mean) => state.x() - mean.single().to_kind(kind).to_device(f.device()),
-                    None => state.x().shallow_clone(),
-                };
-                f - if scaled { from_mean * &std } else { from_mean }
-            }
-        };
-        let f = match &input.mask {
-            Some(mask) => f.masked_fill(&mask.unsqueeze(-1).lt(0.5), 0.0),
-            None => f,
-        };
+        let surroundings = self.surroundings(state, t, &input);
+        let f = surroundings.around(&self.network.forward(&input)?);
         Ok(Prediction::one(self.head.predicts, f))
+    }
+
+    fn linearised(&self, state: &State, t: &Tensor) -> Result<Option<Linearised<'_>>> {
+        tch::no_grad(|| {
+            let input = self.input(state, t)?;
+            let Some((f, of_network)) = self.network.linearised(&input)? else { return Ok(None) };
+            let surroundings = self.surroundings(state, t, &input);
+            let prediction = Prediction::one(self.head.predicts, surroundings.around(&f));
+            let value_scale = self.head.value_scale.recip();
+            let pull_back = move |g: &Tensor| {
+                let g = surroundings.shown(g);
+                let by_value = match &surroundings.factor {
+                    Some(factor) => of_network(&(&g * factor))?,
+                    None => of_network(&g)?,
+                };
+                let by_value = surroundings.shown(&(by_value * value_scale));
+                Ok(match &surroundings.residual {
+                    Some((factor, _)) => by_value - factor.times(&g),
+                    None => by_value,
+                })
+            };
+            Ok(Some(Linearised { prediction, pull_back: Box::new(pull_back) }))
+        })
     }
 
     fn claims_symmetry(&self) -> bool {
@@ -186,7 +254,8 @@ impl Head {
                 .with_help("leave `residual_trick` out, or predict `covariance-score`"));
         }
         require_range("/value_scale", self.value_scale, 1e-12, 1e12)?;
-        require_range("/output_scale", self.output_scale, 1e-12, 1e12)
+        require_range("/output_scale", self.output_scale, 1e-12, 1e12)?;
+        require_range("/time_scale", self.time_scale, 1e-12, 1e12)
     }
 }
 

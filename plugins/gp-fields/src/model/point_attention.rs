@@ -1,13 +1,14 @@
 //! Attention over the points alone, the published network for vector fields that knows no symmetry of the plane
 //! (geomndp.md 2.2 (a)).
 
-use super::bi_dimensional::{checked, on, one, predicts, symmetric};
+use super::bi_dimensional::{checked, on, one, predicts, symmetric, waves};
 use super::{FieldInput, FieldModel, FieldNetwork, Head};
 use isotropy_core::{
-    ModelConfig, ModelContext, PredictionKind, Result, ScoreModel,
+    ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel,
     schemars::{self, JsonSchema},
 };
 use isotropy_networks::attention::AttentionNetwork;
+use isotropy_networks::waves::Waves;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
@@ -54,6 +55,15 @@ pub struct PointAttentionConfig {
     #[serde(default = "one")]
     #[schemars(range(min = 1e-12, max = 1e12))]
     pub output_scale: f64,
+    /// The network sees the time times this. Embeddings of times below 1 hardly tell small times apart: with 1000 (1 is
+    /// published) they do. No unit.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1e-12, max = 1e12))]
+    pub time_scale: f64,
+    /// Beside each index coordinate `x` the network sees `sin(w x)` and `cos(w x)` for each of these `w`: functions that
+    /// vary fast are learned sooner. None as published. In radians per unit of the index, after `centred`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frequencies: Vec<f64>,
 }
 
 fn layers() -> i64 {
@@ -77,12 +87,15 @@ impl ModelConfig for PointAttentionConfig {
             residual_trick: self.residual_trick,
             value_scale: self.value_scale,
             output_scale: self.output_scale,
+            time_scale: self.time_scale,
         };
         FieldModel::build(context, head, |p, d| {
-            let network = AttentionNetwork::new(path, p + d, d, size, false);
+            let waves = waves(&self.frequencies)?;
+            let inputs = p * (1 + waves.width()) + d;
+            let network = AttentionNetwork::new(path, inputs, d, size, false);
             let symmetric = symmetric(context, self.centred);
             let (centred, index_scale) = (self.centred, self.index_scale);
-            Ok((Box::new(PointAttention { network, centred, index_scale }), symmetric))
+            Ok((Box::new(PointAttention { network, waves, centred, index_scale }), symmetric))
         })
     }
 }
@@ -97,15 +110,34 @@ isotropy_core::register!(
 
 struct PointAttention {
     network: AttentionNetwork,
+    waves: Waves,
     centred: bool,
     index_scale: f64,
 }
 
+impl PointAttention {
+    /// `[B, N, 1, inputs]`; the values are last.
+    fn tokens(&self, input: &FieldInput) -> Tensor {
+        let index = if self.centred { input.centred() } else { input.index.shallow_clone() };
+        let [sin, cos] = self.waves.of(&index);
+        let index = index * self.index_scale.recip();
+        Tensor::cat(&[index, sin, cos, input.value.shallow_clone()], -1).unsqueeze(2)
+    }
+}
+
 impl FieldNetwork for PointAttention {
     fn forward(&self, input: &FieldInput) -> Result<Tensor> {
-        let index = if self.centred { input.centred() } else { input.index.shallow_clone() };
-        let tokens =
-            Tensor::cat(&[index * self.index_scale.recip(), input.value.shallow_clone()], -1);
-        Ok(self.network.forward(&tokens.unsqueeze(2), &input.time, input.mask.as_ref()))
+        Ok(self.network.forward(&self.tokens(input), &input.time, input.mask.as_ref()))
+    }
+
+    fn linearised(&self, input: &FieldInput) -> Result<Option<(Tensor, PullBack<'_>)>> {
+        let tokens = self.tokens(input);
+        let (output, evaluated) = self.network.evaluated(&tokens, &input.time, input.mask.as_ref());
+        let pull_back = move |g: &Tensor| {
+            let d = g.size()[3];
+            let by_tokens = evaluated.pull_back(&g.transpose(0, 1)).squeeze_dim(3);
+            Ok(by_tokens.narrow(-1, by_tokens.size()[3] - d, d).transpose(0, 1))
+        };
+        Ok(Some((output, Box::new(pull_back))))
     }
 }

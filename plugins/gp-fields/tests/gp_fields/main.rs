@@ -12,6 +12,7 @@ mod networks;
 mod oracle;
 mod plots;
 mod process;
+mod products;
 mod regression;
 mod sampling;
 mod support;

@@ -15,7 +15,8 @@ use tch::{Device, Tensor};
 /// Small ones of every registered network.
 fn networks() -> Vec<Value> {
     vec![
-        json!({"type": "bi-dimensional-attention", "layers": 2, "width": 8, "heads": 2}),
+        json!({"type": "bi-dimensional-attention", "layers": 2, "width": 8, "heads": 2,
+               "frequencies": [1.0, 3.0]}),
         json!({"type": "point-attention", "layers": 2, "width": 8, "heads": 2, "centred": true}),
         json!({"type": "tensor-field", "layers": 2, "scalars": 3, "vectors": 2, "width": 8,
                "radial": 6, "time_width": 4, "cutoff": 3.0}),
@@ -49,7 +50,7 @@ fn defining(group: &Value) -> Arc<dyn Representation> {
 
 /// Builds a network in double precision with every weight drawn anew: last layers start at zero and would hide what
 /// comes before them.
-fn awake(
+pub fn awake(
     json: &Value,
     process: &dyn NoisingProcess,
     state: &State,
@@ -143,7 +144,14 @@ fn networks_conform_and_have_the_symmetries_they_claim() {
                         r.why,
                         r.error
                     );
-                    assert!(r.status == Status::Pass, "{what}: {} did not run: {}", r.check, r.why);
+                    let own_products = name.ends_with("attention");
+                    let may_skip = r.check.contains("Jacobian") && !own_products;
+                    assert!(
+                        r.status == Status::Pass || may_skip,
+                        "{what}: {} did not run: {}",
+                        r.check,
+                        r.why
+                    );
                 }
             }
         }
@@ -300,6 +308,57 @@ fn the_std_trick_divides_and_scales_multiply() {
         let (_store, model) = awake(&json, process.as_ref(), &state);
         assert_close("values", &doubled, &head(model.as_ref(), &state, &t), 1e-12);
     }
+}
+
+#[test]
+fn the_time_scale_multiplies_the_time_that_the_network_sees() {
+    let state = fields("time", 6, 5, 2, 2);
+    let t = Tensor::from_slice(&[0.01, 0.1, 0.2, 0.3, 0.4, 0.5]);
+    let process = process(white());
+    for mut json in networks() {
+        // The output itself: nothing but the network depends on time.
+        json["predicts"] = json!("score");
+        json["std_trick"] = json!(false);
+        json["residual_trick"] = json!(false);
+        let (_store, model) = awake(&json, process.as_ref(), &state);
+        let later = head(model.as_ref(), &state, &(&t * 2.0));
+        json["time_scale"] = json!(2.0);
+        let (_store, model) = awake(&json, process.as_ref(), &state);
+        assert_close("time", &head(model.as_ref(), &state, &t), &later, 1e-12);
+    }
+}
+
+#[test]
+fn waves_of_the_index_repeat_after_their_period() {
+    let state = fields("waves", 2, 5, 2, 2);
+    let t = Tensor::from_slice(&[0.1, 0.6]);
+    let process = process(white());
+    for name in ["bi-dimensional-attention", "point-attention"] {
+        let json = json!({"type": name, "layers": 2, "width": 8, "heads": 2, "centred": false,
+                          "frequencies": [std::f64::consts::TAU, 2.0 * std::f64::consts::TAU]});
+        let (store, model) = awake(&json, process.as_ref(), &state);
+        // Without the columns of the index itself, only its waves are seen.
+        let weights = store.variables();
+        let first = weights.get("input.weight").expect("the first layer");
+        let columns = if name == "point-attention" { 2 } else { 1 };
+        let _ = tch::no_grad(|| first.narrow(1, 0, columns).zero_());
+        let moved = |by: f64| {
+            let shift = Tensor::zeros([1, 5, 2], F64);
+            let _ = shift.get(0).get(3).narrow(0, 1, 1).fill_(by);
+            let index = Field::new(&state.given("index").unwrap().tensor + shift, Moves::Point);
+            let state = state.clone().with_context("index", index.indexed(1));
+            head(model.as_ref(), &state, &t)
+        };
+        let here = moved(0.0);
+        assert_close(name, &moved(1.0), &here, 1e-9);
+        assert!((moved(0.3) - here).abs().max().double_value(&[]) > 1e-3, "{name}");
+    }
+    let wrong = json!({"type": "point-attention", "frequencies": [1.0, 0.0]});
+    let spec = state.spec();
+    let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
+    let store = VarStore::new(Device::Cpu);
+    let error = config(&wrong).build(&store.root(), &context).err().expect("0 is no frequency");
+    assert!(format!("{error:?}").contains("/frequencies/1"), "{error:?}");
 }
 
 #[test]

@@ -3,5 +3,5 @@
 mod multi_head;
 mod network;
 
-pub use multi_head::{MultiHeadAttention, hidden_keys};
-pub use network::{AttentionNetwork, AttentionSize};
+pub use multi_head::{Attended, MultiHeadAttention, hidden_keys};
+pub use network::{AttentionNetwork, AttentionSize, Evaluated};

@@ -17,6 +17,16 @@ pub struct MultiHeadAttention {
     heads: i64,
 }
 
+/// What is kept of an evaluation: scaled queries, keys and values `[S heads, n, depth]`, weights `[S heads, n, n]`.
+#[derive(Debug)]
+pub struct Attended {
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    weights: Tensor,
+    sequences: i64,
+}
+
 /// What is added to the logits of keys that a mask hides. Weights of hidden keys are exactly zero; where all are hidden,
 /// they are equal, and nothing divides by zero.
 const HIDDEN: f64 = -1e9;
@@ -46,17 +56,96 @@ impl MultiHeadAttention {
     /// Sequences `x` `[S, n, inputs]` to `[S, n, width]`. `hidden` is added to the logits: `[S, 1, 1, n]`, or with one
     /// in place of `S`, from [`hidden_keys`].
     pub fn forward(&self, x: &Tensor, hidden: Option<&Tensor>) -> Tensor {
-        let size = x.size();
-        let (sequences, n) = (size[0], size[1]);
-        let depth = self.width / self.heads;
-        // Heads stay views into one buffer: [S, n, 3, heads, depth] seen as 3 times [S, heads, n, depth]. Unbound
-        // together, their gradients are written side by side; one by one, each would fill a buffer of its own.
-        let all = self.input.forward(x).view([sequences, n, 3, self.heads, depth]);
-        let parts = all.transpose(1, 3).unbind(2);
+        let parts = self.parts(x);
         let mixed = Tensor::scaled_dot_product_attention(
             &parts[0], &parts[1], &parts[2], hidden, 0.0, false, None, false,
         );
-        self.output.forward(&mixed.transpose(1, 2).reshape([sequences, n, self.width]))
+        self.joined(&mixed)
+    }
+
+    /// Queries, keys and values of all heads, `[S, heads, n, depth]`.
+    fn parts(&self, x: &Tensor) -> Vec<Tensor> {
+        let size = x.size();
+        // Heads stay views into one buffer: [S, n, 3, heads, depth] seen as 3 times [S, heads, n, depth]. Unbound
+        // together, their gradients are written side by side; one by one, each would fill a buffer of its own.
+        let all = self.input.forward(x).view([size[0], size[1], 3, self.heads, self.depth()]);
+        all.transpose(1, 3).unbind(2)
+    }
+
+    /// The output for what the heads have mixed, `[S, heads, n, depth]`.
+    fn joined(&self, mixed: &Tensor) -> Tensor {
+        let size = mixed.size();
+        self.output.forward(&mixed.transpose(1, 2).reshape([size[0], size[2], self.width]))
+    }
+
+    fn depth(&self) -> i64 {
+        self.width / self.heads
+    }
+
+    /// [`MultiHeadAttention::forward`] with what [`MultiHeadAttention::pull_back`] needs of it.
+    pub fn forward_kept(&self, x: &Tensor, hidden: Option<&Tensor>) -> (Tensor, Attended) {
+        let [queries, keys, values]: [Tensor; 3] =
+            self.parts(x).try_into().expect("the axis has three entries");
+        let queries = queries * (self.depth() as f64).sqrt().recip();
+        let logits = queries.matmul(&keys.transpose(-2, -1));
+        let logits = match hidden {
+            Some(hidden) => logits + hidden,
+            None => logits,
+        };
+        let weights = logits.softmax(-1, logits.kind());
+        let output = self.joined(&weights.matmul(&values));
+        let flat = |a: &Tensor| a.flatten(0, 1);
+        let kept = Attended {
+            queries: flat(&queries),
+            keys: flat(&keys),
+            values: flat(&values),
+            weights: flat(&weights),
+            sequences: x.size()[0],
+        };
+        (output, kept)
+    }
+
+    /// The derivatives by the input, `[S, K, n, inputs]`, of `K` linear functions of the output: `g` (`[S, K, n, m]`)
+    /// holds their derivatives by its last `m` columns; they do not depend on others.
+    ///
+    /// With `P = softmax(A)` and `A = Q K^T / sqrt(depth)`: `dV = P^T dO`, `dP = dO V^T`, `dA = P (dP - sum P dP)` along
+    /// the keys, `dQ = dA K / sqrt(depth)`, `dK = dA^T Q / sqrt(depth)`.
+    pub fn pull_back(&self, kept: &Attended, g: &Tensor) -> Tensor {
+        let size = g.size();
+        let (sequences, probes, n, columns) = (kept.sequences, size[1], size[2], size[3]);
+        let (heads, depth) = (self.heads, self.depth());
+        let [output, _] = self.output.variables();
+        // dO of all heads, [S heads, K n, depth]: one product serves all K functions.
+        let mixed = g.matmul(&output.narrow(0, self.width - columns, columns));
+        let mixed = mixed.view([sequences, probes * n, heads, depth]).transpose(1, 2);
+        let mixed = mixed.reshape([sequences * heads, probes * n, depth]);
+        let weights = kept.weights.unsqueeze(1);
+        let of_weights = mixed.bmm(&kept.values.transpose(1, 2)).view([-1, probes, n, n]);
+        let product = of_weights * &weights;
+        let of_logits = &product - &weights * product.sum_dim_intlist(-1, true, None);
+        let of_queries =
+            of_logits.view([-1, probes * n, n]).bmm(&kept.keys) * (depth as f64).sqrt().recip();
+        // Queries are kept with their scale.
+        let turned = of_logits.transpose(2, 3).reshape([-1, probes * n, n]);
+        let of_keys = turned.bmm(&kept.queries);
+        let turned = weights.transpose(2, 3).expand([-1, probes, -1, -1], false);
+        let of_values = turned.reshape([-1, n, n]).bmm(&mixed.view([-1, n, depth])).view([
+            -1,
+            probes * n,
+            depth,
+        ]);
+        let by_token = |a: &Tensor| a.view([sequences, heads, probes * n, depth]).transpose(1, 2);
+        let parts = [&of_queries, &of_keys, &of_values].map(by_token);
+        let parts = Tensor::stack(&parts, 2).view([sequences, probes, n, 3 * self.width]);
+        parts.matmul(self.input.variables()[0])
+    }
+
+    /// As [`MultiHeadAttention::pull_back`] for [`MultiHeadAttention::forward_alone`]: `g` (`[.., m]`) to `[.., inputs]`.
+    pub fn pull_back_alone(&self, g: &Tensor) -> Tensor {
+        let columns = g.size()[g.dim() - 1];
+        let ([weight, _], [output, _]) = (self.input.variables(), self.output.variables());
+        let values = weight.narrow(0, 2 * self.width, self.width);
+        g.matmul(&output.narrow(0, self.width - columns, columns).matmul(&values))
     }
 
     /// What [`MultiHeadAttention::forward`] gives for sequences of length 1, `[.., inputs]` to `[.., width]`: a single

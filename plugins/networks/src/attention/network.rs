@@ -1,7 +1,7 @@
 //! The networks of neural diffusion processes: blocks of attention over the points, and over the input dimensions where
 //! each of them is a sequence of its own (Dutordoir et al. 2023; geomndp.md 2.1 and 2.2 (a)).
 
-use super::{MultiHeadAttention, hidden_keys};
+use super::{Attended, MultiHeadAttention, hidden_keys};
 use crate::embedding::{Layout, sinusoidal};
 use crate::layers::{Activation, Linear, Start};
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -84,6 +84,35 @@ impl AttentionNetwork {
     /// kind of the tokens, to `[B, N, outputs]`. Points that the mask hides influence no other; what comes out for them
     /// has no meaning.
     pub fn forward(&self, tokens: &Tensor, time: &Tensor, mask: Option<&Tensor>) -> Tensor {
+        self.run(tokens, time, mask, None)
+    }
+
+    /// [`AttentionNetwork::forward`], and the evaluation for [`Evaluated::pull_back`]. Not for training: gradients by
+    /// the weights would need the memory twice.
+    pub fn evaluated(
+        &self,
+        tokens: &Tensor,
+        time: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> (Tensor, Evaluated<'_>) {
+        let mut evaluated = Evaluated {
+            network: self,
+            dimensions: tokens.size()[2],
+            input: Tensor::new(),
+            blocks: Vec::with_capacity(self.blocks.len()),
+            hidden: Tensor::new(),
+        };
+        let output = self.run(tokens, time, mask, Some(&mut evaluated));
+        (output, evaluated)
+    }
+
+    fn run(
+        &self,
+        tokens: &Tensor,
+        time: &Tensor,
+        mask: Option<&Tensor>,
+        mut keep: Option<&mut Evaluated>,
+    ) -> Tensor {
         let size = tokens.size();
         let (batch, points, dimensions) = (size[0], size[1], size[2]);
         let time = sinusoidal(&time.to_kind(tokens.kind()), self.width, PERIOD, Layout::SinCos);
@@ -92,50 +121,160 @@ impl AttentionNetwork {
             1 => hidden,
             _ => hidden.repeat_interleave_self_int(dimensions, 0, batch * dimensions),
         });
-        let mut s = GELU.forward(&self.input.forward(tokens));
+        let input = self.input.forward(tokens);
+        let mut s = GELU.forward(&input);
+        if let Some(kept) = &mut keep {
+            kept.input = slope(&input);
+        }
         let mut skips: Option<Tensor> = None;
         for block in &self.blocks {
             let y = &s + block.time.forward(&time).view([batch, 1, 1, self.width]);
-            let attended = GELU.forward(&block.attend(&y, hidden.as_ref()));
-            let halves = attended.split(self.width, -1);
+            let attended = block.attend(&y, hidden.as_ref(), keep.as_deref_mut());
+            let halves = GELU.forward(&attended).split(self.width, -1);
             s = (s + &halves[0]) * FRAC_1_SQRT_2;
             skips = Some(match skips {
                 Some(sum) => sum + &halves[1],
                 None => halves[1].shallow_clone(),
             });
         }
-        let scale = 1.0 / (self.blocks.len().max(1) as f64).sqrt();
         let sum = skips.unwrap_or(s);
         let mean = if dimensions == 1 {
             sum.view([batch, points, self.width])
         } else {
             sum.mean_dim(2, false, None)
         };
-        self.output.forward(&GELU.forward(&self.hidden.forward(&(mean * scale))))
+        let hidden = self.hidden.forward(&(mean * self.skip_scale()));
+        let output = self.output.forward(&GELU.forward(&hidden));
+        if let Some(kept) = keep {
+            kept.hidden = slope(&hidden);
+        }
+        output
     }
+
+    /// `1 / sqrt L`.
+    fn skip_scale(&self) -> f64 {
+        1.0 / (self.blocks.len().max(1) as f64).sqrt()
+    }
+}
+
+/// The derivative of the nonlinearity at `x`.
+fn slope(x: &Tensor) -> Tensor {
+    GELU.pull_back(x, x, &x.ones_like()).expect("the derivative has the shape of its input")
 }
 
 impl Block {
     /// `[B, N, D, H]` to `[B, N, D, 2 H]`.
-    fn attend(&self, y: &Tensor, hidden: Option<&Tensor>) -> Tensor {
+    fn attend(&self, y: &Tensor, hidden: Option<&Tensor>, keep: Option<&mut Evaluated>) -> Tensor {
         let size = y.size();
         let (batch, points, dimensions, width) = (size[0], size[1], size[2], size[3]);
-        let over_points = if dimensions == 1 {
-            let sequences = y.view([batch, points, width]);
-            self.points.forward(&sequences, hidden).unsqueeze(2)
+        let keeps = keep.is_some();
+        let attend = |attention: &MultiHeadAttention, x: &Tensor, hidden: Option<&Tensor>| {
+            if keeps {
+                let (output, kept) = attention.forward_kept(x, hidden);
+                (output, Some(kept))
+            } else {
+                (attention.forward(x, hidden), None)
+            }
+        };
+        let (over_points, of_points) = if dimensions == 1 {
+            let (mixed, kept) = attend(&self.points, &y.view([batch, points, width]), hidden);
+            (mixed.unsqueeze(2), kept)
         } else {
             let sequences = y.transpose(1, 2).reshape([batch * dimensions, points, width]);
-            let mixed = self.points.forward(&sequences, hidden);
-            mixed.view([batch, dimensions, points, 2 * width]).transpose(1, 2)
+            let (mixed, kept) = attend(&self.points, &sequences, hidden);
+            (mixed.view([batch, dimensions, points, 2 * width]).transpose(1, 2), kept)
         };
-        match &self.dimensions {
-            None => over_points,
-            Some(attention) if dimensions == 1 => over_points + attention.forward_alone(y),
+        let (attended, of_dimensions) = match &self.dimensions {
+            None => (over_points, None),
+            Some(attention) if dimensions == 1 => (over_points + attention.forward_alone(y), None),
             Some(attention) => {
                 let sequences = y.reshape([batch * points, dimensions, width]);
-                let mixed = attention.forward(&sequences, None);
-                over_points + mixed.view([batch, points, dimensions, 2 * width])
+                let (mixed, kept) = attend(attention, &sequences, None);
+                (over_points + mixed.view([batch, points, dimensions, 2 * width]), kept)
+            }
+        };
+        if let (Some(keep), Some(points)) = (keep, of_points) {
+            let slope = slope(&attended);
+            keep.blocks.push(EvaluatedBlock { slope, points, dimensions: of_dimensions });
+        }
+        attended
+    }
+
+    /// Derivatives `[B, K, N, D, m]` by the last `m` columns of what [`Block::attend`] gives, to those by its input.
+    fn pull_back(&self, kept: &EvaluatedBlock, g: &Tensor) -> Tensor {
+        let size = g.size();
+        let &[batch, probes, points, dimensions, columns] = &size[..] else {
+            unreachable!("the network made it with five axes")
+        };
+        let by_points = if dimensions == 1 {
+            self.points.pull_back(&kept.points, &g.squeeze_dim(3)).unsqueeze(3)
+        } else {
+            let rows = g.permute([0, 3, 1, 2, 4]);
+            let rows = rows.reshape([batch * dimensions, probes, points, columns]);
+            let found = self.points.pull_back(&kept.points, &rows);
+            found.view([batch, dimensions, probes, points, -1]).permute([0, 2, 3, 1, 4])
+        };
+        match (&self.dimensions, &kept.dimensions) {
+            (None, _) => by_points,
+            (Some(attention), None) => by_points + attention.pull_back_alone(g),
+            (Some(attention), Some(kept)) => {
+                let rows = g.transpose(1, 2).reshape([batch * points, probes, dimensions, columns]);
+                let found = attention.pull_back(kept, &rows);
+                by_points + found.view([batch, points, probes, dimensions, -1]).transpose(1, 2)
             }
         }
+    }
+}
+
+/// An evaluation of an [`AttentionNetwork`]: what products with its Jacobian need. Several of them share it, where a
+/// graph would have to be walked for one after the other, or made for as many copies of the batch.
+#[derive(Debug)]
+pub struct Evaluated<'a> {
+    network: &'a AttentionNetwork,
+    dimensions: i64,
+    /// Derivatives of the nonlinearity after the first map, `[B, N, D, H]`.
+    input: Tensor,
+    blocks: Vec<EvaluatedBlock>,
+    /// Those before the last map, `[B, N, H]`.
+    hidden: Tensor,
+}
+
+#[derive(Debug)]
+struct EvaluatedBlock {
+    /// Derivatives of the nonlinearity, `[B, N, D, 2 H]`.
+    slope: Tensor,
+    points: Attended,
+    /// Absent where each point has one dimension.
+    dimensions: Option<Attended>,
+}
+
+impl Evaluated<'_> {
+    /// The derivatives by the tokens, `[B, K, N, D, inputs]`, of `K` linear functions of the outputs of each batch
+    /// entry, given by their coefficients `g` (`[B, K, N, outputs]`): products of `K` vectors with the Jacobian.
+    pub fn pull_back(&self, g: &Tensor) -> Tensor {
+        let network = self.network;
+        let [output, hidden, input] =
+            [&network.output, &network.hidden, &network.input].map(|map| map.variables()[0]);
+        let of_hidden = g.matmul(output) * self.hidden.unsqueeze(1);
+        let of_skips = of_hidden.matmul(hidden) * (network.skip_scale() / self.dimensions as f64);
+        let of_skips = of_skips.unsqueeze(3).expand([-1, -1, -1, self.dimensions, -1], false);
+        // What the last block hands on to a next one is not used.
+        let mut of_s: Option<Tensor> = None;
+        for (block, kept) in network.blocks.iter().zip(&self.blocks).rev() {
+            let slope = kept.slope.unsqueeze(1);
+            of_s = Some(match of_s {
+                None => {
+                    let slope = slope.narrow(-1, network.width, network.width);
+                    block.pull_back(kept, &(&of_skips * slope))
+                }
+                Some(of_s) => {
+                    let of_s = of_s * FRAC_1_SQRT_2;
+                    let both = Tensor::cat(&[&of_s, &of_skips], -1) * slope;
+                    of_s + block.pull_back(kept, &both)
+                }
+            });
+        }
+        let of_s = of_s.unwrap_or(of_skips);
+        (of_s * self.input.unsqueeze(1)).matmul(input)
     }
 }
