@@ -177,7 +177,7 @@ pub fn prior(
     }
     if symmetry.group().finite().is_none() {
         let here = process.prior(template, stream)?;
-        if process.prior_log_prob(&here).is_none() {
+        if process.prior_log_prob(&here)?.is_none() {
             return Ok(here);
         }
         let canonical = canonical(symmetry, template)?.element;

@@ -50,6 +50,12 @@ pub trait Dataset: Send {
     /// When the data cannot be read.
     fn batch(&self, split: Split, step: u64, size: i64, streams: &Streams) -> Result<State>;
 
+    /// What was found in the data that a reader of a run should know, for the manifest: a name and a number each
+    /// (how many values are missing, how many entries were left out).
+    fn facts(&self) -> Vec<(String, f64)> {
+        Vec::new()
+    }
+
     /// Name and SHA-256 of every file that was read, for the manifest.
     fn digests(&self) -> Vec<(String, String)> {
         Vec::new()

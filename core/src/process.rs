@@ -259,7 +259,10 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
 
     /// Log-density of the prior with respect to the drive's base measure, shape `[B]`; `None` when
     /// it does not exist (a bridge starts at a point).
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor>;
+    ///
+    /// # Errors
+    /// When there is a density that cannot be computed at this state.
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>>;
 
     /// By how much the law at `time().prior` is not the prior; `None` where the process cannot say.
     fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
@@ -287,7 +290,10 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
 
     /// [`NoisingProcess::prior_log_prob`] of the point itself, whatever its unwrapped coordinates: where
     /// angles alias it is the sum over all branches.
-    fn prior_log_prob_of_point(&self, state: &State) -> Option<Tensor> {
+    ///
+    /// # Errors
+    /// As for [`NoisingProcess::prior_log_prob`].
+    fn prior_log_prob_of_point(&self, state: &State) -> Result<Option<Tensor>> {
         self.prior_log_prob(state)
     }
 
@@ -326,6 +332,12 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
             shape[0] = -1;
             Ok(of_time(&t.reshape(&shape)))
         }))
+    }
+
+    /// Where a process keeps the standard deviation of its kernel from falling further at the data end, the value at
+    /// which it does. The mean does not know of it.
+    fn std_floor(&self) -> f64 {
+        0.0
     }
 
     /// The noise level of the first factor at time `t`: `std / mean` of the kernel.

@@ -168,6 +168,26 @@ impl<N: Noise> Noise for RecordingNoise<N> {
     }
 }
 
+/// Runs a sampler from a start, and once more from the start moved by an element with the noise moved along: the ends of
+/// both. Equivariance of every single run says that the second is the first one moved.
+///
+/// # Errors
+/// As for [`Sampler::run`]; when start or noise cannot be moved.
+pub fn run_and_moved(
+    sampler: &dyn Sampler,
+    (process, model): (&dyn NoisingProcess, &dyn ScoreModel),
+    start: &State,
+    (symmetry, h): (&dyn Representation, &Element),
+    noise: impl Noise,
+) -> Result<(State, State)> {
+    let mut noise = RecordingNoise::new(noise);
+    let here = sampler.run(process, model, start.clone(), &mut noise, &mut unobserved)?.state;
+    let moved = symmetry.act(h, start)?;
+    let mut noise = noise.transported(symmetry, h);
+    let there = sampler.run(process, model, moved, &mut noise, &mut unobserved)?.state;
+    Ok((here, there))
+}
+
 /// The noise of a recorded run, moved by a symmetry: with it the run from `h . start` must end in
 /// `h . end`.
 pub struct TransportedNoise<'a> {

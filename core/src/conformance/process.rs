@@ -326,7 +326,8 @@ impl Subject<'_> {
         };
         let here = symmetry.act(&h, &self.process.transition(&clean, from, to, &z)?)?;
         let mut error = relative(there.x(), here.x());
-        let densities = (self.process.prior_log_prob(&clean), self.process.prior_log_prob(&moved));
+        let densities =
+            (self.process.prior_log_prob(&clean)?, self.process.prior_log_prob(&moved)?);
         if let (Some(a), Some(b)) = densities {
             error = worse(error, relative(&a, &b));
         }

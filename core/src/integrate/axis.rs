@@ -60,8 +60,8 @@ impl Axis {
         let all = |law: &dyn Fn(f64, f64) -> bool| {
             probes.iter().all(|probe| probe.is_some_and(|(mean, std)| law(mean, std)))
         };
-        // The bound admits a floor of 1e-3 under the standard deviation at the data end.
-        if all(&|mean, std| (mean * mean + std * std - 1.0).abs() < 1e-5) {
+        let bound = 1e-9 + process.std_floor().powi(2);
+        if all(&|mean, std| (mean * mean + std * std - 1.0).abs() < bound) {
             Self::Angle
         } else if all(&|mean, _| (mean - 1.0).abs() < 1e-12) {
             Self::Level

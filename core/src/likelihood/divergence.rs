@@ -239,7 +239,7 @@ fn no_index_set() -> Error {
 
 /// The mask of the state in a shape that broadcasts against coefficients `[B, N, ..]` and, in the
 /// copies of a batch, against `[copies * B, N, ..]` viewed as such.
-fn mask_of(state: &State, coefficients: &Tensor) -> Option<Tensor> {
+pub(super) fn mask_of(state: &State, coefficients: &Tensor) -> Option<Tensor> {
     let (mask, mut shape) = (state.mask()?, coefficients.size());
     if shape.len() < 2 || shape[..2] != mask.size()[..] {
         return None;

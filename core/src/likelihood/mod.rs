@@ -36,7 +36,7 @@ use crate::{
     Error, Linearised, NoisingProcess, Prediction, PredictionKind, Purpose, Result, Scale,
     ScoreModel, State, Step, Streams, Xi,
 };
-use divergence::{Probes, Velocity, with_divergence};
+use divergence::{Probes, Velocity, mask_of, with_divergence};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -54,31 +54,38 @@ pub enum Variable {
     Time,
 }
 
-/// How a likelihood is computed.
-#[derive(Debug, Clone)]
+/// How a likelihood is computed: the part of a configuration that all metrics of a likelihood have.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct LikelihoodOptions {
-    /// The rule that integrates.
+    /// The rule that integrates. `rk4` and `dormand-prince` need continuous time.
     pub method: FlowMethod,
-    /// Steps of a rule with fixed steps; `None` for all of a discrete process, 100 in continuous
-    /// time.
+    /// Steps of a rule with fixed steps; null for all of a discrete process, 100 in continuous time.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: Option<u32>,
     /// How the times are spaced.
     pub grid: Grid,
-    /// Exponent of the Karras grid.
+    /// Exponent of the `karras` grid; positive.
+    #[schemars(range(min = 1e-3, max = 1e3))]
     pub rho: f64,
-    /// Relative tolerance of Dormand-Prince.
+    /// What the rule integrates over.
+    pub variable: Variable,
+    /// Relative tolerance of `dormand-prince`; non-negative.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub rtol: f64,
-    /// Absolute tolerance of Dormand-Prince, in the unit of the coordinates and in nats.
+    /// Absolute tolerance of `dormand-prince`, in the unit of the coordinates and in nats; non-negative.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub atol: f64,
-    /// How the divergence is found.
+    /// How the divergence is found: `exact` takes one vector-Jacobian product for each coefficient, the estimates one
+    /// for each probe.
     pub divergence: Divergence,
     /// Probes of an estimate.
+    #[schemars(range(min = 1, max = 100_000))]
     pub probes: u32,
-    /// Vector-Jacobian products that are computed in one backward pass over as many copies of the batch;
-    /// `None` to choose by the size of the batch.
+    /// Vector-Jacobian products that are computed together: in one backward pass over as many copies of the batch, or,
+    /// where the model has products of its own, in one pass over one evaluation. Null to choose by the size of the batch.
+    #[schemars(range(min = 1, max = 100_000))]
     pub at_once: Option<u32>,
-    /// What the steps are equal in.
-    pub variable: Variable,
 }
 
 impl Default for LikelihoodOptions {
@@ -268,9 +275,9 @@ fn solve(
     }
     // A field is a function of the point, and so is the flow; other predictions may see the branch.
     let prior = if model.predicts() == PredictionKind::Field {
-        process.prior_log_prob_of_point(&state)
+        process.prior_log_prob_of_point(&state)?
     } else {
-        process.prior_log_prob(&state)
+        process.prior_log_prob(&state)?
     };
     let prior = prior.ok_or_else(|| {
         Error::Unsupported(format!("the prior of {} has no density", process.name()))
@@ -283,16 +290,18 @@ fn solve(
 
 /// By how much the law at the end of the process is not the prior, for data like these: an upper
 /// bound, in nats, of the relative entropy of the one to the other (it is convex, so the mean over
-/// data points bounds it). `None` where the process does not know.
+/// data points bounds it). Coloured noise counts in its own coordinates, `L^-1 tau`; padding does not count. `None` where
+/// the process does not know.
 ///
 /// # Errors
-/// When the states do not fit the drive.
+/// When the states do not fit the drive, or the colour of the noise cannot be computed at their points.
 pub fn terminal_gap(process: &dyn NoisingProcess, data: &State) -> Result<Option<f64>> {
     let Some(mismatch) = process.terminal_mismatch() else { return Ok(None) };
     let Some(coordinates) = process.fields().coordinates() else { return Ok(None) };
     let prior = process.time().prior;
-    let Some(kernel) = process.kernel(prior) else { return Ok(None) };
     let state = process.fields().lift(data.clone())?;
+    let Some(kernel) = process.kernel_at(&state, prior)? else { return Ok(None) };
+    let batch = state.batch_size().max(1) as f64;
     let tau = coordinates.unwrapped(&state);
     let centre = process.known_end(&state)?;
     let mut nats = 0.0;
@@ -302,11 +311,27 @@ pub fn terminal_gap(process: &dyn NoisingProcess, data: &State) -> Result<Option
             Some(centre) => tau - &centre.0[k],
             None => tau.shallow_clone(),
         };
-        // The prior's own standard deviation.
+        let mask = mask_of(&state, &tau);
+        // Padding may hold anything.
+        let tau = match &mask {
+            Some(mask) => tau.where_self(&mask.gt(0.5), &tau.zeros_like()),
+            None => tau,
+        };
+        let tau = match kernel.colour.get(k).and_then(Option::as_ref) {
+            Some(root) => root.solve(&tau),
+            None => tau,
+        };
+        // The prior's own standard deviation (its scale, where it is coloured).
         let unit = std / mismatch.std;
-        let square = tau.square().mean(Kind::Double).double_value(&[]) / (unit * unit);
-        let coordinates: i64 = tau.size()[1..].iter().product();
-        nats += coordinates as f64 * mismatch.nats(square.sqrt());
+        let there = match &mask {
+            Some(mask) => mask.expand_as(&tau).sum(Kind::Double).double_value(&[]),
+            None => tau.numel() as f64,
+        };
+        if there == 0.0 {
+            continue;
+        }
+        let square = tau.square().sum(Kind::Double).double_value(&[]) / (there * unit * unit);
+        nats += there / batch * mismatch.nats(square.sqrt());
     }
     Ok(Some(nats))
 }

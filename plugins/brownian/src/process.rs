@@ -260,17 +260,17 @@ impl NoisingProcess for Brownian {
     }
 
     /// With respect to the base measure of the drive.
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         let mut total = self.homogeneous().log_uniform(state);
         for (k, factor) in self.factors.iter().enumerate() {
             if matches!(factor, Factor::Flat) {
-                let place = self.homogeneous().flat(state, k).ok()?.flatten(1, -1);
+                let place = self.homogeneous().flat(state, k)?.flatten(1, -1);
                 let constant = place.size()[1] as f64 * 0.5 * (2.0 * PI).ln();
                 total +=
                     place.square().sum_dim_intlist([1].as_slice(), false, None) * -0.5 - constant;
             }
         }
-        Some(total)
+        Ok(Some(total))
     }
 
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {

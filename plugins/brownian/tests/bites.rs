@@ -67,7 +67,7 @@ impl NoisingProcess for Wrong {
     fn prior(&self, template: &State, stream: &mut Stream) -> Result<State> {
         self.inner.prior(template, stream)
     }
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         self.inner.prior_log_prob(state)
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {

@@ -306,8 +306,8 @@ impl NoisingProcess for Noise {
     fn prior(&self, template: &State, _stream: &mut Stream) -> Result<State> {
         Ok(template.clone())
     }
-    fn prior_log_prob(&self, _state: &State) -> Option<Tensor> {
-        None
+    fn prior_log_prob(&self, _state: &State) -> Result<Option<Tensor>> {
+        Ok(None)
     }
     fn terms(&self, _state: &State, _step: Step, _prediction: &Prediction) -> Result<Terms> {
         Err(isotropy_core::Error::Unsupported("only models are tested with this".into()))

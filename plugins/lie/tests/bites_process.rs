@@ -125,16 +125,18 @@ impl NoisingProcess for Wrong {
         }
         Ok(state)
     }
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         let coordinates = self.right.fields().coordinates().unwrap();
         match self.mistake {
             Mistake::PriorWideWithItsDensity => {
                 let narrow = self.widened(state, 1.0 / 1.3);
-                let tau = self.right.prior_log_prob(&narrow)? + coordinates.log_abs_det(&narrow);
-                Some(tau - 2.0 * 1.3_f64.ln() - coordinates.log_abs_det(state))
+                let log = self.right.prior_log_prob(&narrow)?.unwrap();
+                let tau = log + coordinates.log_abs_det(&narrow);
+                Ok(Some(tau - 2.0 * 1.3_f64.ln() - coordinates.log_abs_det(state)))
             }
             Mistake::PriorDensityWithoutJacobian => {
-                Some(self.right.prior_log_prob(state)? + coordinates.log_abs_det(state))
+                let log = self.right.prior_log_prob(state)?.unwrap();
+                Ok(Some(log + coordinates.log_abs_det(state)))
             }
             _ => self.right.prior_log_prob(state),
         }

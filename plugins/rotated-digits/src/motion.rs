@@ -191,8 +191,8 @@ impl NoisingProcess for MotionVe {
         Ok(self.displaced(&template, &Self::each(&z, self.std(self.time().prior))))
     }
 
-    fn prior_log_prob(&self, _state: &State) -> Option<Tensor> {
-        None
+    fn prior_log_prob(&self, _state: &State) -> Result<Option<Tensor>> {
+        Ok(None)
     }
 
     /// A score or the noise: the drive has no flow coordinates.

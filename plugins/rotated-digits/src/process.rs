@@ -152,8 +152,8 @@ impl NoisingProcess for PublishedVe {
         Ok(self.fields().flow(&template, &Xi::from(z * SIGMA_MAX_DEGREES.to_radians())))
     }
 
-    fn prior_log_prob(&self, _state: &State) -> Option<Tensor> {
-        None
+    fn prior_log_prob(&self, _state: &State) -> Result<Option<Tensor>> {
+        Ok(None)
     }
 
     /// The published step: with the preconditioned score `s` (which the network predicts), the drift

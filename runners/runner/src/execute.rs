@@ -109,12 +109,11 @@ pub fn execute(
     let manifest_file = folder.join("manifest.json");
     if !manifest_file.exists() {
         let threads = experiment.threads.unwrap_or(1);
-        let digests = prepared.dataset.digests();
         let value = manifest::manifest(
             experiment.seed,
             prepared.load.device,
             threads,
-            &digests,
+            prepared.dataset.as_ref(),
             &surroundings.config_folder,
         );
         folder.write_json("manifest.json", &value)?;

@@ -1,7 +1,7 @@
 //! From a file and flags to a configuration that is complete and correct.
 
 use crate::catalogue::Catalogue;
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::{self, Diagnostic, Diagnostics, Loaded, Span};
 use crate::experiment::Experiment;
 use crate::run::folder::read_json;
 use isotropy_core::registry::marked_schema;
@@ -46,6 +46,14 @@ pub struct Resolved {
 /// # Errors
 /// All mistakes of the file at once.
 pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
+    if let Some(place) = sweep_key(path) {
+        let message = "this is a sweep file, which stands for many experiments";
+        let help = format!(
+            "`runner sweep {0} --dry-run` checks it and shows its cells, `runner sweep {0}` runs them",
+            path.display()
+        );
+        return Err(Diagnostics::one(Diagnostic::new(place, message).with_help(help)).into());
+    }
     let catalogue = Catalogue::new()?;
     let schema = marked_schema(Experiment::json_schema);
     let loaded = config::load(path, sets, &schema, &catalogue)?;
@@ -57,6 +65,15 @@ pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
     let folder = folder.canonicalize().map_err(|e| Error::io(&folder, e))?;
     let folder = origin(path, &folder).unwrap_or(folder);
     Ok(Resolved { experiment, loaded, folder })
+}
+
+/// Where a file says that it is a sweep: the name of its base or of its axes, which no experiment has. What is wrong with
+/// a file that cannot be read is said by reading it as an experiment.
+fn sweep_key(path: &Path) -> Option<Span> {
+    let source = config::extends::read_source(path, 0).ok()?;
+    let root = config::parse::parse(&source).root?;
+    let member = root.get("base").or_else(|| root.get("axes"))?;
+    Some(member.key_origin.clone())
 }
 
 /// The folder of the file that the `config.json` of a run folder, or the `cell.json` of a sweep's

@@ -104,7 +104,7 @@ fn probability_flow(case: &Case) {
         let streams = Streams::new(0);
         let found =
             log_likelihood(process.as_ref(), oracle.as_ref(), &state, &options, &streams).unwrap();
-        let prior = process.prior_log_prob(&found.end).unwrap();
+        let prior = process.prior_log_prob(&found.end).unwrap().unwrap();
         close(case, "y_T", &found.end.x().flatten(0, -1));
         close(case, "logp_prior_yT", &prior);
         close(case, "delta_logp", &(&found.log_prob - &prior));

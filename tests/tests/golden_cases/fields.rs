@@ -318,6 +318,7 @@ fn dsm(case: &Case) {
         residual_trick: false,
         value_scale: 1.0,
         output_scale: 1.0,
+        time_scale: 1.0,
     };
     let spec = state.spec();
     let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };

@@ -66,8 +66,8 @@ impl NoisingProcess for Bridge {
     fn prior(&self, template: &State, _: &mut Stream) -> Result<State> {
         Ok(template.with_value(template.given("end")?.tensor.shallow_clone()))
     }
-    fn prior_log_prob(&self, _: &State) -> Option<Tensor> {
-        None
+    fn prior_log_prob(&self, _: &State) -> Result<Option<Tensor>> {
+        Ok(None)
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let t = step.from;
@@ -132,7 +132,7 @@ fn bridges_have_quarter_turns_that_act_on_both_ends() {
     };
     let samples = row.check(200);
     assert_close("the other end", samples.x(), row.clean.x(), 0.3);
-    assert!(row.process.prior_log_prob(&samples).is_none());
+    assert!(row.process.prior_log_prob(&samples).unwrap().is_none());
     // An end that is not told to move is an asymmetric process.
     let refusal =
         row.process.symmetric_under(&QuarterTurns, &pairs(Moves::Fixed).spec()).unwrap_err();

@@ -61,7 +61,7 @@ fn conformers_published_drive_moves_each_atom_and_leaves_padding() {
     let padding = samples.x() * (samples.mask().unwrap().unsqueeze(-1) * -1.0 + 1.0);
     assert_eq!(padding.abs().max().double_value(&[]), 0.0);
     // The prior's density exists and counts every atom that is there.
-    let density = row.process.prior_log_prob(&samples).unwrap();
+    let density = row.process.prior_log_prob(&samples).unwrap().unwrap();
     assert_eq!(density.size(), [6]);
 }
 

@@ -296,10 +296,10 @@ impl NoisingProcess for IgsoVp {
         let z = z - Self::offset(template)?;
         self.drive.act(&Element(vec![q, z]), template)
     }
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         let pi = std::f64::consts::PI;
         let constant = -(8.0 * pi * pi).ln() - 1.5 * (2.0 * pi).ln();
-        Some(Xi::from(Self::offset(state).ok()?).square_norm() * -0.5 + constant)
+        Ok(Some(Xi::from(Self::offset(state)?).square_norm() * -0.5 + constant))
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let (turn, shift) = (self.rotation.rates(step.from), self.translation.rates(step.from));

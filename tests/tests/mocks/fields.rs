@@ -86,12 +86,11 @@ impl NoisingProcess for GaussianProcess {
         let coloured = self.fields().horizontal(template, &self.colour(template, &z)?);
         Ok(template.with_value(coloured.single() + self.mean))
     }
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
-        let white = Self::root(state).ok()?.solve(self.centred(state).single());
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
+        let white = Self::root(state)?.solve(self.centred(state).single());
         let points = (white.numel() as i64 / white.size()[0]) as f64;
-        Some(
-            Xi::from(white).square_norm() * -0.5 - 0.5 * points * (2.0 * std::f64::consts::PI).ln(),
-        )
+        let constant = 0.5 * points * (2.0 * std::f64::consts::PI).ln();
+        Ok(Some(Xi::from(white).square_norm() * -0.5 - constant))
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let (rate, g2) = self.noise().rates(step.from);

@@ -125,14 +125,14 @@ impl NoisingProcess for Ou {
         });
         Ok(self.coordinates().point(&state, &centre.add(&spread)))
     }
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         // Standard normal in tau; the change of variables gives the density in x.
-        self.noise.iter().all(|noise| matches!(noise, Noise::Vp(_))).then(|| {
+        Ok(self.noise.iter().all(|noise| matches!(noise, Noise::Vp(_))).then(|| {
             let tau = self.coordinates().unwrapped(state);
             let size: usize = tau.0.iter().map(|a| a.numel() / a.size()[0] as usize).sum();
             let constant = -0.5 * size as f64 * (2.0 * std::f64::consts::PI).ln();
             tau.square_norm() * -0.5 + constant - self.coordinates().log_abs_det(state)
-        })
+        }))
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let t = step.from;

@@ -182,10 +182,10 @@ impl NoisingProcess for Brownian {
         let z = stream.normal(&template.x().size(), template.options());
         Ok(template.with_value(&z / dot(&z, &z).sqrt()))
     }
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         let points = state.x().size()[1] as f64;
         let density = -points * (4.0 * std::f64::consts::PI).ln();
-        Some(Tensor::full([state.batch_size()], density, state.options()))
+        Ok(Some(Tensor::full([state.batch_size()], density, state.options())))
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let std = Scale::Same((-(-self.beta * step.from).exp_m1()).sqrt());

@@ -29,7 +29,7 @@ impl Subject<'_> {
         }
         let state = self.process.prior(&template, &mut self.streams.stream("check prior", 0))?;
         let log_p =
-            need!(self.process.prior_log_prob(&state), "the prior of this process has no density");
+            need!(self.process.prior_log_prob(&state)?, "the prior of this process has no density");
         let log_p = log_p + coordinates.log_abs_det(&state);
         let tau = coordinates.unwrapped(&state);
         // What the stabiliser hides is no degree of freedom.

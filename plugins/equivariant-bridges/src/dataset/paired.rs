@@ -150,6 +150,10 @@ impl Dataset for Paired {
         self.augmentation.apply(state, split, step, streams)
     }
 
+    fn facts(&self) -> Vec<(String, f64)> {
+        self.inner.facts()
+    }
+
     fn digests(&self) -> Vec<(String, String)> {
         self.inner.digests()
     }

@@ -180,8 +180,8 @@ impl NoisingProcess for Bridge {
         Ok(self.coordinates().point(template, &self.end(template)?))
     }
 
-    fn prior_log_prob(&self, _: &State) -> Option<Tensor> {
-        None
+    fn prior_log_prob(&self, _: &State) -> Result<Option<Tensor>> {
+        Ok(None)
     }
 
     fn accepts_prediction(&self, kind: PredictionKind) -> Result<()> {

@@ -84,8 +84,8 @@ impl NoisingProcess for Wrong {
             _ => self.right.prior(template, stream),
         }
     }
-    fn prior_log_prob(&self, _: &State) -> Option<Tensor> {
-        None
+    fn prior_log_prob(&self, _: &State) -> Result<Option<Tensor>> {
+        Ok(None)
     }
     fn known_end(&self, state: &State) -> Result<Option<Xi>> {
         self.right.known_end(state)

@@ -132,6 +132,8 @@ pub struct GridFields {
     options: (Kind, Device),
     /// Whether anything is missing anywhere.
     gaps: bool,
+    /// Nodes and times that boxes may use, and how many of them lack a value.
+    counted: (i64, i64),
 }
 
 impl GridFields {
@@ -166,15 +168,28 @@ impl GridFields {
             let message = format!("no time is left for training of {}", snapshots.times());
             return Err(Error::config("/test_times", message));
         }
-        let gaps = snapshots.missing().any().int64_value(&[]) == 1;
-        let all = snapshots.missing().all().int64_value(&[]) == 1;
-        if all {
+        let missing = snapshots.missing();
+        let gaps = missing.any().int64_value(&[]) == 1;
+        let used = missing.narrow(1, rows.start, available);
+        let lacking = used.sum(Kind::Int64).int64_value(&[]);
+        let counted = (used.numel() as i64, lacking);
+        if missing.all().int64_value(&[]) == 1 {
             return Err(Error::data("every value is missing", "check the files"));
         }
         let options = (context.kind, context.device);
         let on_device = snapshots.to(context.kind, context.device);
         let fixed = snapshots.to(context.kind, Device::Cpu);
-        Ok(Self { snapshots: on_device, fixed, rows, protocol, moves, digests, options, gaps })
+        Ok(Self {
+            snapshots: on_device,
+            fixed,
+            rows,
+            protocol,
+            moves,
+            digests,
+            options,
+            gaps,
+            counted,
+        })
     }
 
     /// Random boxes at random times of a split.
@@ -298,6 +313,13 @@ impl Dataset for GridFields {
                 Ok(State::cat(&blocks)?.narrow(start - first * BLOCK, count))
             }
         }
+    }
+
+    /// Values at nodes and times that boxes may use (the components of one wind are one value), and those that are
+    /// missing and masked.
+    fn facts(&self) -> Vec<(String, f64)> {
+        let (values, missing) = self.counted;
+        vec![("values".into(), values as f64), ("missing values".into(), missing as f64)]
     }
 
     fn digests(&self) -> Vec<(String, String)> {

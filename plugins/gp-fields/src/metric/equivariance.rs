@@ -4,9 +4,9 @@ use super::Summary;
 use super::functions::test_functions;
 use super::optimum::again;
 use isotropy_core::{
-    Error, Evaluation, FreshNoise, Measured, Metric, MetricConfig, RecordingNoise,
-    RepresentationConfig, Result, SamplerConfig, State,
-    sampler::unobserved,
+    Error, Evaluation, FreshNoise, Measured, Metric, MetricConfig, RepresentationConfig, Result,
+    SamplerConfig, State,
+    sampler::run_and_moved,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -92,14 +92,9 @@ impl Metric for ConditionalEquivariance {
         let shape = symmetry.element_shape(&given)?;
         let h = symmetry.group().sample(&shape, given.options(), &mut stream);
         let start = process.prior(&given, &mut stream)?;
-        let moved = symmetry.act(&h, &start)?;
         let fresh = FreshNoise::new(evaluation.streams, "conditional equivariance");
-        let mut noise = RecordingNoise::new(fresh);
-        let run = |start: State, noise: &mut dyn isotropy_core::Noise| {
-            sampler.run(process, evaluation.model, start, noise, &mut unobserved)
-        };
-        let here = run(start, &mut noise)?.state;
-        let there = run(moved, &mut noise.transported(symmetry, &h))?.state;
+        let of = (process, evaluation.model);
+        let (here, there) = run_and_moved(sampler.as_ref(), of, &start, (symmetry, &h), fresh)?;
         let expected = symmetry.act(&h, &here)?;
         let gap = rms(&expected, &(there.x() - expected.x())) / rms(&expected, expected.x());
         let prefix = config.name.as_ref().map_or(String::new(), |name| format!("{name}_"));

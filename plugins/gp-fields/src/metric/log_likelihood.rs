@@ -4,10 +4,9 @@ use super::functions::test_functions;
 use super::optimum::again;
 use super::{GaussianProcessConfig, Summary};
 use crate::posterior::GaussianProcess;
-use isotropy_core::integrate::{FlowMethod, grid::Grid};
 use isotropy_core::likelihood::{
-    ConditionalLogLikelihood, Divergence, LikelihoodOptions, Variable, conditional_log_likelihood,
-    log_likelihood,
+    ConditionalLogLikelihood, LikelihoodOptions, conditional_log_likelihood, log_likelihood,
+    terminal_gap,
 };
 use isotropy_core::{
     DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, Result, State, observed,
@@ -44,6 +43,9 @@ pub enum Of {
 /// With `against` the same functions are measured under the Gaussian process that they come from, the best that any
 /// model can do: `gp_loglik_nats_per_point`, and `loglik_gap_nats_per_point`, how much the model misses of it. The gap is
 /// paired: its standard error is that of the differences, so that few functions suffice.
+///
+/// `loglik_prior_gap_nats` bounds by how much the end of the process is not the prior, in nats of a whole function (known
+/// points and asked ones).
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FieldLogLikelihoodConfig {
@@ -53,34 +55,9 @@ pub struct FieldLogLikelihoodConfig {
     pub of: Of,
     /// Test functions of another dataset (another task) than that of the experiment; null for its own.
     pub dataset: Option<Box<dyn DatasetConfig>>,
-    /// The rule that integrates. `rk4` and `dormand-prince` need continuous time.
-    pub method: FlowMethod,
-    /// Steps of a rule with fixed steps; null for all of a discrete process, 100 in continuous time.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: Option<u32>,
-    /// How the times are spaced.
-    pub grid: Grid,
-    /// Exponent of the `karras` grid; positive.
-    #[schemars(range(min = 1e-3, max = 1e3))]
-    pub rho: f64,
-    /// What the rule integrates over.
-    pub variable: Variable,
-    /// Relative tolerance of `dormand-prince`; non-negative.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub rtol: f64,
-    /// Absolute tolerance of `dormand-prince`, in the unit of the values and in nats; non-negative.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub atol: f64,
-    /// How the divergence is found: `exact` takes one vector-Jacobian product for each coefficient, the estimates one
-    /// for each probe.
-    pub divergence: Divergence,
-    /// Probes of an estimate.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub probes: u32,
-    /// Vector-Jacobian products that are computed in one backward pass, over as many copies of the batch; null to choose
-    /// by the size of the batch.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub at_once: Option<u32>,
+    /// How the likelihood is computed.
+    #[serde(flatten)]
+    pub likelihood: LikelihoodOptions,
     /// Test functions that are used, at most.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub functions: u32,
@@ -93,21 +70,11 @@ pub struct FieldLogLikelihoodConfig {
 
 impl Default for FieldLogLikelihoodConfig {
     fn default() -> Self {
-        let options = LikelihoodOptions::default();
         Self {
             name: None,
             of: Of::Conditional,
             dataset: None,
-            method: options.method,
-            steps: options.steps,
-            grid: options.grid,
-            rho: options.rho,
-            variable: options.variable,
-            rtol: options.rtol,
-            atol: options.atol,
-            divergence: options.divergence,
-            probes: options.probes,
-            at_once: options.at_once,
+            likelihood: LikelihoodOptions::default(),
             functions: 256,
             batch: 32,
             against: None,
@@ -115,27 +82,10 @@ impl Default for FieldLogLikelihoodConfig {
     }
 }
 
-impl FieldLogLikelihoodConfig {
-    fn options(&self) -> LikelihoodOptions {
-        LikelihoodOptions {
-            method: self.method,
-            steps: self.steps,
-            grid: self.grid,
-            rho: self.rho,
-            rtol: self.rtol,
-            atol: self.atol,
-            divergence: self.divergence,
-            probes: self.probes,
-            at_once: self.at_once,
-            variable: self.variable,
-        }
-    }
-}
-
 #[typetag::serde(name = "field-log-likelihood")]
 impl MetricConfig for FieldLogLikelihoodConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
-        self.options().check()?;
+        self.likelihood.check()?;
         for (pointer, value) in [("/functions", self.functions), ("/batch", self.batch)] {
             if value == 0 {
                 return Err(Error::config(pointer, "at least 1"));
@@ -174,6 +124,14 @@ fn points(state: &State) -> Tensor {
 }
 
 impl FieldLogLikelihood {
+    /// All points whose density is computed.
+    fn whole(&self, state: &State) -> Result<State> {
+        match self.config.of {
+            Of::Conditional | Of::Joint => observed::joint(state),
+            Of::Query | Of::Conditioned => Ok(observed::query(state)),
+        }
+    }
+
     /// Log-densities `[B]`, numbers of points `[B]`, and evaluations of the model.
     fn of(
         &self,
@@ -185,10 +143,10 @@ impl FieldLogLikelihood {
             Error::Unsupported("a likelihood needs a process, and this experiment has none".into())
         })?;
         let streams = evaluation.streams.named(&format!("field likelihood/{at}"));
-        let options = self.config.options();
+        let options = &self.config.likelihood;
         if self.config.of == Of::Conditional {
             let found =
-                conditional_log_likelihood(process, evaluation.model, state, &options, &streams)?;
+                conditional_log_likelihood(process, evaluation.model, state, options, &streams)?;
             let ConditionalLogLikelihood { log_prob, points, evaluations, .. } = found;
             return Ok((log_prob, points, evaluations));
         }
@@ -197,7 +155,7 @@ impl FieldLogLikelihood {
             Of::Query => observed::query(state),
             _ => state.clone(),
         };
-        let found = log_likelihood(process, evaluation.model, &state, &options, &streams)?;
+        let found = log_likelihood(process, evaluation.model, &state, options, &streams)?;
         Ok((found.log_prob, points(&state), found.evaluations))
     }
 
@@ -255,6 +213,11 @@ impl Metric for FieldLogLikelihood {
             Measured::neutral(named("loglik_left_out"), summary.left_out as f64),
             Measured::neutral(named("loglik_evaluations"), evaluations as f64),
         ]);
+        if let Some(process) = evaluation.process
+            && let Some(gap) = terminal_gap(process, &self.whole(&functions)?)?
+        {
+            measured.push(Measured::neutral(named("loglik_prior_gap_nats"), gap));
+        }
         Ok(measured)
     }
 }

@@ -252,11 +252,10 @@ impl NoisingProcess for FieldProcess {
     }
 
     /// With respect to Lebesgue measure of the values at the points that are there.
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
-        let centred = self.deviation(state);
-        let log =
-            self.core.with(state, |factor, _| factor.shallow_clone()).ok()?.log_prob(&centred);
-        Some(log.to_kind(state.options().0))
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
+        let factor = self.core.with(state, |factor, _| factor.shallow_clone())?;
+        let log = factor.log_prob(&self.deviation(state));
+        Ok(Some(log.to_kind(state.options().0)))
     }
 
     fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
@@ -327,6 +326,10 @@ impl NoisingProcess for FieldProcess {
     fn kernel_of_state(&self) -> Option<KernelOfState> {
         let core = Arc::clone(&self.core);
         Some(Arc::new(move |state: &State, t: &Tensor| core.kernel_of_state(state, t)))
+    }
+
+    fn std_floor(&self) -> f64 {
+        self.core.std_floor
     }
 
     fn noise_level(&self, t: f64) -> Option<f64> {

@@ -241,6 +241,9 @@ fn missing_values_are_masked_and_carry_nothing() {
     let mask = state.mask().unwrap();
     let share = number(&mask.mean(Kind::Double));
     assert!((share - 0.75).abs() < 0.02, "{share} of the nodes are there");
+    let facts: std::collections::BTreeMap<String, f64> = data.facts().into_iter().collect();
+    let counted = facts["missing values"] / facts["values"];
+    assert!((counted - 0.25).abs() < 0.01, "{facts:?}");
     let speed = state.x().square().sum_dim_intlist(-1, false, Kind::Double).sqrt();
     assert_eq!(largest(&(&speed * mask.eq(0.0))), 0.0, "a missing value shows");
     let expected = 13_f64.sqrt() / 2.0;

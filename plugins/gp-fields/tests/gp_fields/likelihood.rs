@@ -6,6 +6,7 @@ use crate::support::{
 use isotropy_core::integrate::FlowMethod;
 use isotropy_core::likelihood::{
     Divergence, LikelihoodOptions, Variable, conditional_log_likelihood, log_likelihood,
+    terminal_gap,
 };
 use isotropy_core::{Field, Moves, NoisingProcess, ScoreModel, State, observed};
 use isotropy_gp_fields::linear_algebra::{INDEX, Points, gram};
@@ -283,4 +284,71 @@ fn metrics_report_the_gap_to_the_gaussian_process_in_pairs() {
         .find(|m| m.name.ends_with("gp_optimum_loglik_nats_per_point_standard_error"))
         .unwrap();
     assert!((error.value - number(&each.std(true)) / 3.0).abs() < 1e-12);
+}
+
+/// The mean over functions of `KL(N(m + a (y - m), (1 - a^2) K) || N(m, K))`, from determinant and trace.
+#[test]
+fn the_end_of_a_process_is_known_to_differ_from_its_prior() {
+    tch::set_num_threads(1);
+    let state = fields("gap", 3, 4, 2, 2);
+    let mask = Tensor::from_slice(&[1.0, 1.0, 1.0, 0.0]).view([1, 4]).repeat([3, 1]);
+    let padded = state.clone().with_context(State::MASK, Field::new(mask, Moves::Fixed).indexed(1));
+    let vectors = json!({"type": "sum", "kernels": [
+        {"type": "divergence-free", "lengthscale": 2.0}, {"type": "white", "variance": 0.1}
+    ]});
+    for (kernel, mean) in
+        [(json!({"type": "white", "variance": 4.0}), 0.0), (smooth_limit(), 0.7), (vectors, 0.0)]
+    {
+        let json = json!({"type": "gaussian-process", "kernel": kernel, "mean": [mean],
+            "jitter": 0.0, "beta_max": 4.0, "std_floor": 1e-9});
+        let process = process_on(json);
+        let config: GaussianProcessConfig =
+            serde_json::from_value(json!({"kernel": kernel, "jitter": 0.0})).unwrap();
+        let limit = config.build().unwrap();
+        let expected = |state: &State| {
+            let points = Points::of(state).unwrap();
+            let gram = gram(limit.kernel().as_ref(), &limit.kernel().values(), &points, 0.0);
+            let k = gram.unwrap().full(2);
+            let Some(isotropy_core::Scale::Same(a)) =
+                process.kernel_at(state, 1.0).unwrap().unwrap().mean.pop()
+            else {
+                panic!("one time")
+            };
+            let end = &k * (1.0 - a * a);
+            let y = (state.x() - mean).flatten(1, -1).unsqueeze(-1) * a;
+            let inverse = k.inverse();
+            let n = k.size()[k.dim() - 1] as f64;
+            let trace = inverse.matmul(&end).diagonal(0, -2, -1).sum_dim_intlist(
+                [-1].as_slice(),
+                false,
+                None,
+            );
+            let quadratic = (y.transpose(1, 2).matmul(&inverse).matmul(&y)).flatten(0, -1);
+            let logs = k.logdet() - end.logdet();
+            number(&((trace + quadratic - n + logs) * 0.5).mean(Kind::Double))
+        };
+        let found = |state: &State| terminal_gap(process.as_ref(), state).unwrap().unwrap();
+        let (gap, exact) = (found(&state), expected(&state));
+        println!("{kernel}: {gap} nats");
+        assert!((gap / exact - 1.0).abs() < 1e-9, "{kernel}: {gap} {exact}");
+        assert!(gap > 0.1, "the process is too long for the test: {gap}");
+        let exact = expected(&state.narrow_index(0, 3));
+        assert!((found(&padded) / exact - 1.0).abs() < 1e-9, "{kernel}: padding counts");
+    }
+}
+
+#[test]
+fn a_prior_whose_covariance_cannot_be_factorised_is_an_error() {
+    // One point three times, and no jitter.
+    let json = json!({"type": "gaussian-process", "kernel": {"type": "rbf"}, "jitter": 0.0});
+    let process = process_on(json);
+    let state = fields("twice", 2, 1, 1, 1);
+    let again = |a: &Tensor| a.repeat([1, 3, 1]);
+    let index = again(&state.given(INDEX).unwrap().tensor);
+    let state = State::new(Field::new(again(state.x()), Moves::Scalar).indexed(1))
+        .with_context(INDEX, Field::new(index, Moves::Point).indexed(1));
+    let error = process.prior_log_prob(&state).unwrap_err().to_string();
+    assert!(error.contains("3 x 3") && error.contains("rbf"), "{error}");
+    let error = terminal_gap(process.as_ref(), &state).unwrap_err().to_string();
+    assert!(error.contains("3 x 3") && error.contains("rbf"), "{error}");
 }

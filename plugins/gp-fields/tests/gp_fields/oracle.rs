@@ -117,7 +117,7 @@ impl NoisingProcess for Plain {
     fn prior(&self, template: &State, stream: &mut Stream) -> Result<State> {
         self.0.prior(template, stream)
     }
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         self.0.prior_log_prob(state)
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {

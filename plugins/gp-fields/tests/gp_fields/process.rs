@@ -126,7 +126,7 @@ impl NoisingProcess for Wrong {
             _ => self.right.prior(template, stream),
         }
     }
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         self.right.prior_log_prob(state)
     }
     fn terminal_mismatch(&self) -> Option<isotropy_core::TerminalMismatch> {
@@ -234,13 +234,13 @@ fn the_prior_has_its_own_density() {
     let state = fields("prior", 2, 5, 1, 1);
     let squares = state.x().square().sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Double);
     let expected = (squares / 0.07965 + 5.0 * (std::f64::consts::TAU * 0.07965).ln()) * -0.5;
-    close("white", &process.prior_log_prob(&state).unwrap(), &expected, 1e-12);
+    close("white", &process.prior_log_prob(&state).unwrap().unwrap(), &expected, 1e-12);
     let mut total = 0.0;
     let limit = self::process(json!({"kernel": curl(), "mean": [1.0, -2.0]}));
     // E log p = -entropy = -(1/2) log det(2 pi e K).
     let template = fields("entropy", 4000, 3, 2, 2);
     let drawn = limit.prior(&template, &mut streams().stream("prior", 0)).unwrap();
-    let found = limit.prior_log_prob(&drawn).unwrap();
+    let found = limit.prior_log_prob(&drawn).unwrap().unwrap();
     for row in 0..4000 {
         let gram = kernel(curl()).gram(&template.given(INDEX).unwrap().tensor.get(row)).full(2);
         total -=
@@ -250,7 +250,7 @@ fn the_prior_has_its_own_density() {
     // The variance of log p of 6 coordinates is 3.
     assert!((mean - total / 4000.0).abs() < 5.0 * (3.0f64 / 4000.0).sqrt(), "{mean} {total}");
     let single = drawn.to(Kind::Float, Device::Cpu);
-    let density = limit.prior_log_prob(&single).unwrap();
+    let density = limit.prior_log_prob(&single).unwrap().unwrap();
     assert_eq!(density.kind(), Kind::Float);
     close("f32", &density.to_kind(Kind::Double), &found, 1e-2);
 }
@@ -410,7 +410,7 @@ fn padding_changes_nothing_and_stays_zero() {
         assert_eq!(number(&values.select(1, 4).abs().max()), 0.0);
         assert!(values.isfinite().all().int64_value(&[]) == 1);
     }
-    let densities = [&padded, &shown].map(|state| process.prior_log_prob(state).unwrap());
+    let densities = [&padded, &shown].map(|state| process.prior_log_prob(state).unwrap().unwrap());
     close("density", &densities[0], &densities[1], 1e-12);
     let z = random("pad z", &[3, 5, 2]);
     let coloured = process.colour(&padded, &z.shallow_clone().into()).unwrap();
@@ -472,7 +472,9 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     for state in [twice, hidden] {
         let noisy = process.perturb(&state, &t, &mut streams().stream("twice", 0)).unwrap().noisy;
         assert!(noisy.x().isfinite().all().int64_value(&[]) == 1);
-        assert!(process.prior_log_prob(&state).unwrap().isfinite().all().int64_value(&[]) == 1);
+        assert!(
+            process.prior_log_prob(&state).unwrap().unwrap().isfinite().all().int64_value(&[]) == 1
+        );
     }
     fn sent<T: Send>() {}
     sent::<FieldProcess>();

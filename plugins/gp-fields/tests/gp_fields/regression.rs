@@ -291,6 +291,9 @@ fn tuning_finds_the_numbers_that_made_the_data() {
     // Again: the same; with a number held: it stays.
     let again = fit(config.as_ref(), &data, &options).unwrap();
     assert_eq!(again.hyperparameters, found.hyperparameters);
+    // Metrics tune where gradients are off.
+    let off = tch::no_grad(|| fit(config.as_ref(), &data, &options)).unwrap();
+    assert_eq!(off.hyperparameters, found.hyperparameters);
     let fixed = FitOptions { steps: 3, fixed: vec!["/kernels/0/variance".into()], ..options };
     let held = fit(config.as_ref(), &data, &fixed).unwrap();
     assert_eq!(held.hyperparameters[1].value, 0.7);
@@ -360,8 +363,9 @@ fn a_metric_tunes_its_process_on_training_functions() {
     };
     let (best, none) = measure(&truth, Value::Null);
     let (untuned, _) = measure(&start, Value::Null);
+    // As the runner measures: without gradients.
     let (tuned, lengthscale) =
-        measure(&start, json!({"dataset": many, "functions": 64, "steps": 200}));
+        tch::no_grad(|| measure(&start, json!({"dataset": many, "functions": 64, "steps": 200})));
     assert_eq!(none, None);
     assert!(untuned < best - 0.3, "{untuned} {best}");
     assert!((tuned - best).abs() < 0.03, "{tuned} {best}");

@@ -1,10 +1,11 @@
 //! Samplers given known values: laws, symmetry, input at the edges.
 
+use crate::networks::awake;
 use crate::support::{F64, conditioned, fields, known, model, number, process, streams};
 use isotropy_core::{
     Element, Field, FreshNoise, Group, Moves, Noise, NoisingProcess, RecordingNoise,
     Representation, RepresentationConfig, SamplerConfig, ScoreModel, State, observed,
-    sampler::unobserved,
+    sampler::{run_and_moved, unobserved},
 };
 use isotropy_gp_fields::metric::GaussianProcessConfig;
 use serde_json::{Value, json};
@@ -139,21 +140,44 @@ fn samples_given_a_transformed_context_are_the_transform_of_the_samples() {
 #[test]
 fn single_precision_keeps_the_symmetry_to_a_hundred_thousandth() {
     tch::set_num_threads(1);
-    let given = conditioned("float", 3, 4, 5, &divergence_free()).to(Kind::Float, F64.1);
-    let (process, symmetry) = (process(coloured()), motions());
-    let oracle = model(divergence_free(), process.as_ref(), &observed::query(&given));
-    let h = element(symmetry.as_ref(), &given);
-    let start = process.prior(&given, &mut streams().stream("prior", 0)).unwrap();
-    let sampler = json!({"type": "conditional-langevin", "steps": 30, "inner_steps": 3});
-    let mut noise = RecordingNoise::new(FreshNoise::new(&streams(), "sampler"));
-    let here = run_with(&sampler, process.as_ref(), oracle.as_ref(), start.clone(), &mut noise);
-    let moved = symmetry.act(&h, &start).unwrap();
-    let mut transported = noise.transported(symmetry.as_ref(), &h);
-    let there = run_with(&sampler, process.as_ref(), oracle.as_ref(), moved, &mut transported);
-    let expected = symmetry.act(&h, &here).unwrap();
-    let gap = number(&(there.x() - expected.x()).abs().max());
-    println!("gap in single precision: {gap:.1e}");
-    assert!(gap < 1e-4, "{gap:e}");
+    // The numbers of points of the experiments in the plane: 25 known, and few or many asked.
+    for (known, asked) in [(4, 5), (25, 75)] {
+        let given = conditioned("float", 3, known, asked, &divergence_free());
+        let given = given.to(Kind::Float, F64.1);
+        let query = observed::query(&given);
+        for (symmetry, limit) in [(motions(), coloured()), (orthogonal(), white())] {
+            let process = process(limit);
+            let oracle = model(divergence_free(), process.as_ref(), &query);
+            let network = json!({"type": "tensor-field", "layers": 2, "scalars": 8, "vectors": 4,
+                "width": 16, "radial": 16, "time_width": 8, "neighbours": 20});
+            let (mut store, network) = awake(&network, process.as_ref(), &query);
+            // Weights of the size that training leaves.
+            tch::no_grad(|| {
+                for mut variable in store.trainable_variables() {
+                    let _ = variable.g_mul_scalar_(0.25);
+                }
+            });
+            store.float();
+            let h = element(symmetry.as_ref(), &given);
+            let start = process.prior(&given, &mut streams().stream("prior", 0)).unwrap();
+            for (what, model) in [("oracle", oracle.as_ref()), ("network", network.as_ref())] {
+                for (name, sampler) in samplers() {
+                    let config: Box<dyn SamplerConfig> = serde_json::from_value(sampler).unwrap();
+                    let sampler = config.build().unwrap();
+                    let of = (process.as_ref(), model);
+                    let by = (symmetry.as_ref(), &h);
+                    let fresh = FreshNoise::new(&streams(), "sampler");
+                    let (here, there) =
+                        run_and_moved(sampler.as_ref(), of, &start, by, fresh).unwrap();
+                    let expected = symmetry.act(&h, &here).unwrap();
+                    let size = number(&expected.x().square().mean(Kind::Float)).sqrt();
+                    let gap = number(&(there.x() - expected.x()).abs().max()) / size;
+                    println!("{known} known, {asked} asked, {what}, {name}: {gap:.1e}");
+                    assert!(gap < 1e-5, "{known} known, {asked} asked, {what}, {name}: {gap:e}");
+                }
+            }
+        }
+    }
 }
 
 /// The mean over samples of a law and its standard error, for each coordinate.

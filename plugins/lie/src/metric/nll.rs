@@ -1,8 +1,7 @@
 //! The negative log-likelihood of test points (see [`crate::likelihood`] for which density it is).
 
 use super::points;
-use crate::likelihood::{Divergence, LikelihoodOptions, Variable, log_likelihood, terminal_gap};
-use crate::sampler::{FlowMethod, Grid};
+use crate::likelihood::{LikelihoodOptions, log_likelihood, terminal_gap};
 use isotropy_core::{Error, Evaluation, Measured, Metric, MetricConfig, Result, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,36 +15,9 @@ use tch::{Kind, Tensor};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NllConfig {
-    /// The rule that integrates. `rk4` and `dormand-prince` need continuous time.
-    pub method: FlowMethod,
-    /// Steps of a rule with fixed steps; `null` for all of a discrete process, 100 in continuous
-    /// time.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: Option<u32>,
-    /// What the rule integrates over.
-    pub variable: Variable,
-    /// How the times are spaced.
-    pub grid: Grid,
-    /// Exponent of the `karras` grid; positive.
-    #[schemars(range(min = 1e-3, max = 1e3))]
-    pub rho: f64,
-    /// Relative tolerance of `dormand-prince`; non-negative.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub rtol: f64,
-    /// Absolute tolerance of `dormand-prince`, in the unit of the coordinates and in nats;
-    /// non-negative.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub atol: f64,
-    /// How the divergence is found: `exact` takes one backward pass for each coefficient,
-    /// the estimates one for each probe.
-    pub divergence: Divergence,
-    /// Probes of an estimate.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub probes: u32,
-    /// Vector-Jacobian products that are computed in one backward pass, over as many copies of the
-    /// batch; null to choose by the size of the batch.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub at_once: Option<u32>,
+    /// How the likelihood is computed.
+    #[serde(flatten)]
+    pub likelihood: LikelihoodOptions,
     /// Test points that are used, at most.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub points: u32,
@@ -56,45 +28,14 @@ pub struct NllConfig {
 
 impl Default for NllConfig {
     fn default() -> Self {
-        let options = LikelihoodOptions::default();
-        Self {
-            method: options.method,
-            steps: options.steps,
-            grid: options.grid,
-            rho: options.rho,
-            rtol: options.rtol,
-            atol: options.atol,
-            divergence: options.divergence,
-            probes: options.probes,
-            at_once: options.at_once,
-            variable: options.variable,
-            points: 1_000,
-            batch: 1_000,
-        }
-    }
-}
-
-impl NllConfig {
-    fn options(&self) -> LikelihoodOptions {
-        LikelihoodOptions {
-            method: self.method,
-            steps: self.steps,
-            grid: self.grid,
-            rho: self.rho,
-            rtol: self.rtol,
-            atol: self.atol,
-            divergence: self.divergence,
-            probes: self.probes,
-            at_once: self.at_once,
-            variable: self.variable,
-        }
+        Self { likelihood: LikelihoodOptions::default(), points: 1_000, batch: 1_000 }
     }
 }
 
 #[typetag::serde(name = "nll")]
 impl MetricConfig for NllConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
-        self.options().check()?;
+        self.likelihood.check()?;
         for (pointer, value) in [("/points", self.points), ("/batch", self.batch)] {
             if value == 0 {
                 return Err(Error::config(pointer, "at least 1"));
@@ -135,13 +76,13 @@ impl Metric for NllConfig {
             return Err(Error::data("there are no test points", "a likelihood is that of data"));
         }
         let data = reference.narrow(0, count);
-        let options = self.options();
+        let options = &self.likelihood;
         let (mut parts, mut evaluations, mut at) = (Vec::new(), 0, 0);
         while at < count {
             let size = count.min(at + i64::from(self.batch)) - at;
             let streams = evaluation.streams.named(&format!("nll/{at}"));
             let batch = data.narrow(at, size);
-            let found = log_likelihood(process, evaluation.model, &batch, &options, &streams)?;
+            let found = log_likelihood(process, evaluation.model, &batch, options, &streams)?;
             evaluations = found.evaluations;
             parts.push(found.log_prob.to_kind(Kind::Double));
             at += size;

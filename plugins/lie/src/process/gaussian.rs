@@ -325,21 +325,21 @@ impl NoisingProcess for Gaussian {
     }
 
     /// On the branch of the state (its unwrapped coordinates).
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
-        self.prior_at(state, self.coordinates().unwrapped(state))
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
+        Ok(self.prior_at(state, self.coordinates().unwrapped(state)))
     }
 
     /// The sum over branches, up to those farther than six standard deviations from the origin. States
     /// of several points stay on their own branch: their sum would have a term for each combination.
-    fn prior_log_prob_of_point(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob_of_point(&self, state: &State) -> Result<Option<Tensor>> {
         if state.x().dim() > 2 {
             return self.prior_log_prob(state);
         }
         let turns = (0.5 * (6.0 * self.prior_std() / PI - 1.0)).ceil().max(1.0) as i64;
         let branches = self.coordinates().branches(state, turns);
         let terms = branches.into_iter().map(|tau| self.prior_at(state, tau));
-        let terms: Vec<Tensor> = terms.collect::<Option<_>>()?;
-        Some(Tensor::stack(&terms, 0).logsumexp([0i64].as_slice(), false))
+        let terms: Option<Vec<Tensor>> = terms.collect();
+        Ok(terms.map(|terms| Tensor::stack(&terms, 0).logsumexp([0i64].as_slice(), false)))
     }
 
     fn terminal_mismatch(&self) -> Option<TerminalMismatch> {

@@ -189,14 +189,14 @@ impl NoisingProcess for Simulated {
 
     /// On the branch of the state for laws on the line; angles with a law on the circle have one
     /// density on all branches.
-    fn prior_log_prob(&self, state: &State) -> Option<Tensor> {
+    fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         let tau = self.coordinates().unwrapped(state);
         let there = visible(self.fields(), state, &tau);
         let log = self.each(&tau, CoordinateLaw::log_density);
         let sums = log.zip(&there, |log, there| log * there).0.into_iter();
         let sums = sums.map(|log| log.flatten(1, -1).sum_dim_intlist(1, false, None));
-        let total = sums.reduce(|a, b| a + b)?;
-        Some(total - self.coordinates().log_abs_det(state))
+        let total = sums.reduce(|a, b| a + b);
+        Ok(total.map(|total| total - self.coordinates().log_abs_det(state)))
     }
 
     fn accepts_prediction(&self, kind: PredictionKind) -> Result<()> {

@@ -3,9 +3,8 @@
 use super::{finite, named};
 use isotropy_core::{
     CoupledNoise, Element, Error, Evaluation, FreshNoise, Measured, Metric, MetricConfig, Noise,
-    RecordingNoise, Representation, RepresentationConfig, Result, Sampler, SamplerConfig, State,
-    coupled,
-    sampler::unobserved,
+    Representation, RepresentationConfig, Result, Sampler, SamplerConfig, State, coupled,
+    sampler::{run_and_moved, unobserved},
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -135,10 +134,8 @@ impl Metric for SamplerEquivariance {
             let (here, there) = match self.noise {
                 NoiseUnder::Transported => {
                     let start = process.prior(&input, &mut stream())?;
-                    let mut noise = RecordingNoise::new(fresh());
-                    let here = run(&start, &mut noise)?;
-                    let mut noise = noise.transported(symmetry, &g);
-                    (here, run(&symmetry.act(&g, &start)?, &mut noise)?)
+                    let of = (process, evaluation.model);
+                    run_and_moved(self.sampler.as_ref(), of, &start, (symmetry, &g), fresh())?
                 }
                 NoiseUnder::Coupled => {
                     // Where nothing in the context moves, the draw from the prior is the input.

@@ -1,7 +1,7 @@
 //! `manifest.json`: what a run was made with.
 
 use crate::device;
-use isotropy_core::PLUGINS;
+use isotropy_core::{Dataset, PLUGINS};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -13,7 +13,7 @@ pub fn manifest(
     seed: u64,
     device: Device,
     threads: u32,
-    digests: &[(String, String)],
+    dataset: &dyn Dataset,
     config_folder: &Path,
 ) -> Value {
     let mut plugins: Vec<_> = PLUGINS.iter().collect();
@@ -27,7 +27,8 @@ pub fn manifest(
         "device": device::name(device),
         "threads": threads,
         "seed": seed,
-        "data": digests.iter().map(|(n, d)| json!({"file": n, "sha256": d})).collect::<Vec<_>>(),
+        "data": dataset.digests().iter().map(|(n, d)| json!({"file": n, "sha256": d})).collect::<Vec<_>>(),
+        "data_facts": dataset.facts().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "config_folder": config_folder.display().to_string(),
         "host": std::fs::read_to_string("/etc/hostname").map(|h| h.trim().to_string()).ok(),
         "started": std::time::SystemTime::now()
