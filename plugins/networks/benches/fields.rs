@@ -81,6 +81,7 @@ fn tensor_field(c: &mut Criterion) {
             time: 16,
             cutoff: 2.0,
             neighbours: Some(20),
+            fade: false,
             self_connection: false,
         };
         let net = TensorFieldNetwork::new(&store.root(), channels, size);

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbours {
     /// At most so many, the nearest. Of points at equal distances any may be taken; on a regular grid that breaks the
-    /// symmetry of the choice, and `None`, all points, keeps it.
+    /// symmetry of the choice. Weights that fade to zero at [`Edges::reaches`] keep it, and so does `None`, all points.
     pub count: Option<i64>,
     /// Only those nearer than this, in units of the index.
     pub cutoff: Option<f64>,
@@ -42,6 +42,9 @@ pub struct Edges {
     pub sets: Tensor,
     /// From sender to receiver, `[E, p]`.
     pub vectors: Tensor,
+    /// The length that edges to the same receiver stay below, `[E]`: the distance of the nearest point that does not send
+    /// to it, or the cutoff if that is less; infinite without either.
+    pub reaches: Tensor,
     /// Number of points `B N`.
     rows: i64,
 }
@@ -56,15 +59,18 @@ impl Edges {
         let (batch, points) = (size[0], size[1]);
         let rows = batch * points;
         let limit = neighbours.cutoff.map_or(f64::INFINITY, |cutoff| cutoff * cutoff);
-        let (senders, receivers) = tch::no_grad(|| {
+        let (senders, receivers, reaches) = tch::no_grad(|| {
             let square = squares(index, mask);
             let count = neighbours.count.unwrap_or(points).min(points);
             // The point itself is no neighbour, so that N - 1 neighbours are all of them.
-            let (square, sender) = if count < points - 1 {
-                let (square, sender) = square.topk(count, -1, false, false);
-                (square, Some(sender.flatten(0, -1)))
+            let (square, sender, next) = if count < points - 1 {
+                // One more: the first that does not send.
+                let (square, sender) = square.topk(count + 1, -1, false, true);
+                let next = square.narrow(-1, count, 1).flatten(0, -1).clamp_max(limit).sqrt();
+                let sender = sender.narrow(-1, 0, count).flatten(0, -1);
+                (square.narrow(-1, 0, count), Some(sender), Some(next))
             } else {
-                (square, None)
+                (square, None, None)
             };
             let width = square.size()[2];
             let edges = square.flatten(0, -1).lt(limit).nonzero().squeeze_dim(1);
@@ -74,12 +80,20 @@ impl Edges {
                 None => edges.remainder(width),
             };
             let first = receivers.divide_scalar_mode(points, "floor") * points;
-            (within + first, receivers)
+            let reaches = match next {
+                Some(next) => next.index_select(0, &receivers),
+                None => Tensor::full(
+                    [receivers.size()[0]],
+                    limit.sqrt(),
+                    (index.kind(), index.device()),
+                ),
+            };
+            (within + first, receivers, reaches)
         });
         let flat = index.reshape([rows, size[2]]);
         let vectors = flat.index_select(0, &receivers) - flat.index_select(0, &senders);
         let sets = receivers.divide_scalar_mode(points, "floor");
-        Self { senders, receivers, sets, vectors, rows }
+        Self { senders, receivers, sets, vectors, reaches, rows }
     }
 
     /// Number of edges.

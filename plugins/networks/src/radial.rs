@@ -22,5 +22,14 @@ pub fn smooth_bumps(r: &Tensor, end: f64, count: i64) -> Tensor {
 
 /// The weight `1.4 s(10 (1 - r / end))` of an edge of length `r`: about 1.27 at zero, and smoothly 0 from `end` on.
 pub fn cutoff_weight(r: &Tensor, end: f64) -> Tensor {
-    smooth_step(&((r * -end.recip() + 1.0) * 10.0)) * 1.4
+    weight_of_part(&(r * end.recip()))
+}
+
+/// The same with an end of its own for each edge, `[E]`.
+pub fn fading_weight(r: &Tensor, ends: &Tensor) -> Tensor {
+    weight_of_part(&(r / ends))
+}
+
+fn weight_of_part(part: &Tensor) -> Tensor {
+    smooth_step(&((part * -1.0 + 1.0) * 10.0)) * 1.4
 }

@@ -50,6 +50,10 @@ pub struct TensorFieldConfig {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub neighbours: Option<i64>,
+    /// Messages fade to zero at the first point that is no neighbour. Without it (as published), of points at equal
+    /// distances any may be taken, and on a regular grid the network is not equivariant.
+    #[serde(default = "on")]
+    pub fade: bool,
     /// A point's own features take part in its next ones. Without (as published) a point with no other within the cutoff
     /// forgets its values.
     #[serde(default = "on")]
@@ -161,6 +165,7 @@ impl TensorFieldConfig {
             time: self.time_width,
             cutoff: self.cutoff,
             neighbours: self.neighbours,
+            fade: self.fade,
             self_connection: self.self_connection,
         })
     }

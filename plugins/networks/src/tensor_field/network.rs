@@ -5,7 +5,7 @@ use super::convolution::{Convolution, EdgeFrames, TANH_SIZE, gelu_size};
 use crate::embedding::{Layout, sinusoidal};
 use crate::layers::{Activation, Linear, Start, truncated_normal};
 use crate::neighbours::{Edges, Neighbours};
-use crate::radial::{cutoff_weight, smooth_bumps};
+use crate::radial::{cutoff_weight, fading_weight, smooth_bumps};
 use isotropy_groups::irreps::Constant;
 use tch::Tensor;
 use tch::nn::Path;
@@ -32,6 +32,9 @@ pub struct TensorFieldSize {
     pub cutoff: f64,
     /// At most so many neighbours send to a point; `None`: all within the cutoff.
     pub neighbours: Option<i64>,
+    /// Let messages fade to zero at the first point that is no neighbour, so that nothing depends on which of several
+    /// points at one distance are taken. Without it (published) they fade at the cutoff alone.
+    pub fade: bool,
     /// Add a linear map of a point's own features to what it receives. Without it a point without neighbours forgets
     /// its values (the published network).
     pub self_connection: bool,
@@ -122,7 +125,11 @@ impl TensorFieldNetwork {
         let frames = EdgeFrames::new(&edges.vectors.constant_pad_nd([0, 3 - p]), &self.couplings);
         let time = sinusoidal(&time.to_kind(values.kind()), self.size.time, PERIOD, Layout::SinCos);
         let lengths = edges.lengths();
-        let weight = cutoff_weight(&lengths, self.size.cutoff).unsqueeze(-1);
+        let weight = match self.size.fade {
+            true => fading_weight(&lengths, &edges.reaches),
+            false => cutoff_weight(&lengths, self.size.cutoff),
+        };
+        let weight = weight.unsqueeze(-1);
         let scalars = self.edge_scalars(&edges, &lengths, &weight, &time);
 
         let mut features = self.channels.features(&values.reshape([batch * points, size[2]]));

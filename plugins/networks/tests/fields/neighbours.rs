@@ -80,6 +80,22 @@ fn a_point_alone_has_no_neighbour_and_twins_have_one_another() {
 }
 
 #[test]
+fn edges_reach_to_the_first_point_that_does_not_send_or_to_the_cutoff() {
+    let line = Tensor::from_slice(&[0.0, 1.0, 3.0, 7.0]).view([1, 4, 1]);
+    let reaches = |count, cutoff| {
+        let edges = Edges::find(&line, None, &Neighbours { count, cutoff });
+        let of = |r: &Tensor| Vec::<f64>::try_from(r.shallow_clone()).unwrap();
+        let receivers = Vec::<i64>::try_from(&edges.receivers).unwrap();
+        receivers.into_iter().zip(of(&edges.reaches)).collect::<Vec<_>>()
+    };
+    // The second nearest of each is 3, 2, 3 and 6 away.
+    assert_eq!(reaches(Some(1), None), [(0, 3.0), (1, 2.0), (2, 3.0), (3, 6.0)]);
+    assert_eq!(reaches(Some(1), Some(2.5)), [(0, 2.5), (1, 2.0), (2, 2.5)]);
+    assert_eq!(reaches(None, Some(1.5)), [(0, 1.5), (1, 1.5)]);
+    assert_eq!(reaches(Some(3), None)[0], (0, f64::INFINITY));
+}
+
+#[test]
 fn sums_and_lengths_have_the_gradients_of_finite_differences() {
     tch::set_num_threads(1);
     let index = normal("points", &[2, 5, 3]).set_requires_grad(true);

@@ -17,6 +17,7 @@ const PUBLISHED: TensorFieldSize = TensorFieldSize {
     time: 16,
     cutoff: 2.0,
     neighbours: Some(20),
+    fade: false,
     self_connection: false,
 };
 
@@ -29,6 +30,7 @@ const SMALL: TensorFieldSize = TensorFieldSize {
     time: 4,
     cutoff: 2.5,
     neighbours: None,
+    fade: false,
     self_connection: true,
 };
 
@@ -132,6 +134,33 @@ fn space_turns_and_reflects() {
         Tensor::cat(&[y.narrow(2, 0, 2), turn(&q, &y.narrow(2, 2, 3)), y.narrow(2, 5, 4)], 2);
     let off = net.forward(&turn(&q, &x), &wrong, &t, None) - act(&here);
     assert!(off.abs().max().double_value(&[]) > 1e-3);
+}
+
+#[test]
+fn on_a_grid_fading_keeps_the_symmetry_that_a_sharp_choice_of_neighbours_breaks() {
+    // 25 points of a square grid: of four neighbours at one distance, two or three are taken.
+    let steps = Tensor::arange(5, (tch::Kind::Float, tch::Device::Cpu)) - 2.0;
+    let x = Tensor::cartesian_prod(&[&steps, &steps]).unsqueeze(0);
+    let y = normal("y", &[1, 25, 2]).to_kind(tch::Kind::Float);
+    let t = Tensor::from_slice(&[0.4_f32]);
+    let (sin, cos) = 0.7_f32.sin_cos();
+    let q = Tensor::from_slice(&[cos, -sin, sin, cos]).view([1, 2, 2]);
+    let gap = |fade: bool, neighbours: i64| {
+        let size = TensorFieldSize { fade, neighbours: Some(neighbours), ..SMALL };
+        let (store, net) =
+            network(1, |path| TensorFieldNetwork::new(path, channels("1x1o", 2), size));
+        disturb(&store, 0.4);
+        let mut store = store;
+        store.float();
+        let here = turn(&q, &net.forward(&x, &y, &t, None));
+        let there = net.forward(&turn(&q, &x), &turn(&q, &y), &t, None);
+        ((there - &here).norm() / here.norm()).double_value(&[])
+    };
+    for neighbours in [3, 6, 10] {
+        let (faded, sharp) = (gap(true, neighbours), gap(false, neighbours));
+        assert!(faded < 1e-5, "{neighbours} neighbours: {faded:e}");
+        assert!(sharp > 1e-3, "{neighbours} neighbours: {sharp:e}");
+    }
 }
 
 #[test]
