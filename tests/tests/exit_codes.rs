@@ -77,6 +77,14 @@ fn files_that_cannot_be_read_are_configuration_mistakes() {
         let ended = run(RUNNER, &scratch, &["validate", name]).with_code(2);
         assert!(ended.stderr.contains(name), "{}", ended.stderr);
     }
+    // A sweep is no experiment, and the place says why.
+    scratch.write("sweep.json", r#"{"schema": 1, "name": "s", "base": "a.json", "axes": []}"#);
+    for arguments in [["validate", "sweep.json"], ["--config", "sweep.json"]] {
+        let ended = run(RUNNER, &scratch, &arguments).with_code(2);
+        for words in ["sweep.json:1:", "sweep file", "runner sweep sweep.json --dry-run"] {
+            assert!(ended.stderr.contains(words), "{}", ended.stderr);
+        }
+    }
     let ended = run(RUNNER, &scratch, &["--config", "nowhere.json"]).with_code(2);
     assert!(ended.stderr.contains("nowhere.json"), "{}", ended.stderr);
     let orphan = run(RUNNER, &scratch, &["--config", "orphan.json"]);
