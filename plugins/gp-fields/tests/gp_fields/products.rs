@@ -149,7 +149,7 @@ fn single_precision_loses_little() {
     tch::no_grad(|| {
         for (name, mut variable) in store.variables() {
             let inputs = variable.size().last().copied().unwrap_or(1) as f64;
-            let _ = variable.copy_(&(random(&name, &variable.size()) / inputs.sqrt()));
+            variable.copy_(&(random(&name, &variable.size()) / inputs.sqrt()));
         }
     });
     // Estimates would draw other probes.
