@@ -7,6 +7,7 @@ mod oracle;
 mod samplers;
 
 use isotropy_core::conformance::process::{check_process, check_process_symmetry};
+use isotropy_core::conformance::representation::check_representation;
 use isotropy_core::conformance::{CheckResult, Status};
 use isotropy_core::{
     Error, Field, Moves, NoisingProcess, ProcessConfig, Representation, RepresentationConfig,
@@ -67,7 +68,15 @@ fn failures(results: &[CheckResult]) -> Vec<String> {
 
 #[test]
 fn both_frames_satisfy_the_suite() {
+    tch::set_num_threads(1);
     for frame in FRAMES {
+        for seed in 0..3 {
+            let drive = ImageMotion::new(frame);
+            let results = check_representation(&drive, &Streams::new(seed));
+            assert!(failures(&results).is_empty(), "{frame:?}: {:#?}", failures(&results));
+            let transport = results.iter().find(|r| r.check == "transport of the flow").unwrap();
+            assert_eq!(transport.status, Status::Pass);
+        }
         for json in [json!({"type": "motion-ve"}), json!({"type": "motion-ve", "steps": null})] {
             let process = config(json).build(Arc::new(ImageMotion::new(frame))).unwrap();
             let results = check_process(process.as_ref(), &Streams::new(0));
