@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use tch::nn::{Init, Path};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// How a network of convolutions is made equivariant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -391,21 +391,49 @@ impl Norm {
 
     /// Images `[B, C, H, W]` with mean 0 and variance 1 in each group, times weight plus bias.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let of = |a: &Tensor| repeated(a, self.orientations).to_kind(x.kind());
-        x.group_norm(self.groups, Some(of(&self.weight)), Some(of(&self.bias)), EPSILON, false)
+        let of = |a: &Tensor| repeated(a, self.orientations);
+        if x.device() != Device::Cpu {
+            let of = |a: &Tensor| of(a).to_kind(x.kind());
+            let (weight, bias) = (of(&self.weight), of(&self.bias));
+            return x.group_norm(self.groups, Some(weight), Some(bias), EPSILON, false);
+        }
+        self.normalised(x, &of(&self.weight).unsqueeze(0), &of(&self.bias).unsqueeze(0))
     }
 
     /// `norm(x) (1 + scale) + shift` with `scale` and `shift` `[B, fields]`: the weights are put
     /// together first, so that the image is gone through once.
     pub fn modulated(&self, x: &Tensor, scale: &Tensor, shift: &Tensor) -> Tensor {
         let scale = scale + 1.0;
-        let factor = &scale * &self.weight;
-        let offset = scale * &self.bias + shift;
-        let image = |a: Tensor| {
-            repeated(&a, self.orientations).to_kind(x.kind()).unsqueeze(-1).unsqueeze(-1)
+        let factor = repeated(&(&scale * &self.weight), self.orientations);
+        let offset = repeated(&(scale * &self.bias + shift), self.orientations);
+        if x.device() != Device::Cpu {
+            let image = |a: Tensor| a.to_kind(x.kind()).unsqueeze(-1).unsqueeze(-1);
+            let unit = x.group_norm(self.groups, None::<&Tensor>, None::<&Tensor>, EPSILON, false);
+            return image(offset).addcmul(&unit, &image(factor));
+        }
+        self.normalised(x, &factor, &offset)
+    }
+
+    /// `norm(x) factor + offset` with `[B or 1, C]`, for channels-last images on the CPU, where libtorch's own norm is
+    /// slow: seven times forward and twice with the gradient in f32, eleven times in bf16. Sums are over pixels with the
+    /// channels beside one another; means and variances are of the kind of `factor` and `offset`.
+    fn normalised(&self, x: &Tensor, factor: &Tensor, offset: &Tensor) -> Tensor {
+        let size = x.size();
+        let (batch, channels) = (size[0], size[1]);
+        let kind = factor.kind();
+        let of_group = [batch, 1, self.groups, channels / self.groups];
+        // [B, 1, C] to the mean of each group, at every channel of it.
+        let shared = |a: Tensor| {
+            let mean = a.reshape(of_group).mean_dim([3_i64].as_slice(), true, None);
+            mean.expand(of_group, false).reshape([batch, 1, channels])
         };
-        let unit = x.group_norm(self.groups, None::<&Tensor>, None::<&Tensor>, EPSILON, false);
-        image(offset).addcmul(&unit, &image(factor))
+        let over_pixels = |a: &Tensor| a.mean_dim([1_i64].as_slice(), true, kind);
+        let flat = x.permute([0, 2, 3, 1]).reshape([batch, size[2] * size[3], channels]);
+        let centred = &flat - shared(over_pixels(&flat)).to_kind(x.kind());
+        let scale = (shared(over_pixels(&centred.square())) + EPSILON).rsqrt();
+        let scale = (scale * factor.unsqueeze(1)).to_kind(x.kind());
+        let normalised = offset.unsqueeze(1).to_kind(x.kind()).addcmul(&centred, &scale);
+        normalised.reshape([batch, size[2], size[3], channels]).permute([0, 3, 1, 2])
     }
 }
 

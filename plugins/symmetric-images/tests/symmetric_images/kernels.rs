@@ -213,6 +213,16 @@ fn norms_leave_orientations_alone() {
         let wide = |a: &Tensor| a.repeat_interleave_self_int(8, -1, None).reshape([2, 48, 1, 1]);
         let expected = norm.forward(&x) * (wide(&scale) + 1.0) + wide(&shift);
         assert!(error(&norm.modulated(&x, &scale, &shift), &expected) < 1e-12);
+        // libtorch's own: two groups of three fields.
+        let of = |name: &str| {
+            let variables = store.variables();
+            variables[name].repeat_interleave_self_int(8, -1, None)
+        };
+        let own = |x: &Tensor| x.group_norm(2, Some(of("weight")), Some(of("bias")), 1e-5, false);
+        assert!(error(&norm.forward(&x), &own(&x)) < 1e-12);
+        // Far from zero, where a difference of squares would have lost all digits.
+        let far = &x * 1e-3 + 100.0;
+        assert!(error(&norm.forward(&far), &own(&far)) < 1e-8);
     });
 }
 

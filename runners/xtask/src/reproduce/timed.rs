@@ -305,6 +305,11 @@ impl Timed {
                 })
             })
             .collect();
+        let finished_one =
+            |v: &Variant| self.all(root, v, seeds).iter().any(|run| last_metrics(run).is_some());
+        if !self.variants.iter().any(finished_one) {
+            return text + "No run is finished yet.\n";
+        }
         text += "| set | variant |";
         let mut rule = "|---|---|".to_owned();
         for (_, title) in &present {
