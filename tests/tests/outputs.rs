@@ -112,6 +112,50 @@ fn sample_evaluate_and_reproduce_agree_with_the_run() {
 }
 
 #[test]
+fn a_checkpoint_on_the_way_is_measured_in_a_folder_of_its_own() {
+    let scratch = Scratch::new("on-the-way");
+    let every = [&SHORT[..], &["--set", "train.checkpoint.every=50"]].concat();
+    run_tiny(RUNNER, &scratch, "run", &every).with_code(0);
+    let folder = scratch.join("run");
+    let before = metrics(&folder);
+    run(RUNNER, &scratch, &["evaluate", "--run", "run", "--step", "50"]).with_code(0);
+    let half = folder.join("evaluations/step-50");
+    assert_eq!(read_json(&half.join("metrics.json"))["training"]["steps"], 50);
+    assert!(half.join("weights.safetensors").exists());
+    // The run itself is untouched, and its last step measured aside is the run.
+    assert_eq!(metrics(&folder), before);
+    let last = ["evaluate", "--run", "run", "--step", "100", "--out", "end"];
+    run(RUNNER, &scratch, &last).with_code(0);
+    assert_eq!(metrics(&scratch.join("end")), before);
+    assert!(metrics(&half) != before);
+    let missing = run(RUNNER, &scratch, &["evaluate", "--run", "run", "--step", "70"]).with_code(3);
+    assert!(missing.stderr.contains("keeps no checkpoint of step 70"), "{}", missing.stderr);
+}
+
+#[test]
+fn charts_are_drawn_and_mistakes_in_them_named() {
+    let scratch = Scratch::new("chart");
+    let write = |name: &str, text: &str| std::fs::write(scratch.join(name), text).unwrap();
+    write(
+        "lines.json",
+        r#"{"title": "t", "series": [{"name": "a", "points": [[1, 2, 0.5], [2, 1, null]]}]}"#,
+    );
+    run(RUNNER, &scratch, &["chart", "lines.json", "--out", "pictures/lines"]).with_code(0);
+    for end in ["png", "svg"] {
+        assert!(scratch.join("pictures/lines").with_extension(end).exists(), "{end}");
+    }
+    for (text, expected) in [
+        (r#"{"series": [{"nam": "a"}]}"#, "unknown field `nam`"),
+        (r#"{"series": []}"#, "there are no points"),
+    ] {
+        write("wrong.json", text);
+        let ended = run(RUNNER, &scratch, &["chart", "wrong.json"]).with_code(3);
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+        assert!(ended.stderr.contains("wrong.json"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn training_stops_early_when_asked() {
     let scratch = Scratch::new("early");
     let stop = r#"train.early_stop={"patience": 2, "min_improvement": 1.0}"#;
