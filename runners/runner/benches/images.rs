@@ -1,6 +1,7 @@
 //! The U-Net of rotated MNIST (spdm.md 4: 64 channels, three input channels, batch 16) on two threads: one
 //! training step (perturbed, forward, backward, RAdam, three averages) and one evaluation, plain, tied and
-//! lifted, in f32 and bf16. No data are read.
+//! lifted, in f32 and bf16; one evaluation averaged over the four turns; and the network's main
+//! convolutions with channels last and first in memory. No data are read.
 //!
 //! `cargo bench -p isotropy-runner --bench images`. The released code on an idle machine of the same
 //! kind: 1552 and 413 ms plain, 2182 and 567 `_S`, 3976 and 1134 `_K`.
@@ -76,8 +77,48 @@ fn unet(criterion: &mut Criterion) {
             bencher.iter(|| built.model.predict(&batch, &t, false).expect("a prediction"));
         });
     }
+    // Four evaluations on the batch axis.
+    let inner = r#"{"type": "unet", "classes": 1000, "predicts": "clean"}"#;
+    let averaged = format!(r#"model={{"type": "group-averaged", "inner": {inner}}}"#);
+    let experiment = experiment(&[&averaged]);
+    let built = build(&experiment, Kind::Float, Device::Cpu).expect("the configuration builds");
+    let t = Tensor::full([BATCH], 0.5, options);
+    let _no_grad = tch::no_grad_guard();
+    built.model.hold(true);
+    group.bench_function("FA C4 of plain: one evaluation", |bencher| {
+        bencher.iter(|| built.model.predict(&batch, &t, false).expect("a prediction"));
+    });
     group.finish();
 }
 
-criterion_group!(benches, unet);
+/// Channels and side of the images that the 3x3 convolutions of the network see.
+const CONVOLUTIONS: [(i64, i64, i64); 4] =
+    [(64, 64, 28), (192, 64, 28), (128, 128, 14), (256, 256, 7)];
+
+fn layouts(criterion: &mut Criterion) {
+    tch::set_num_threads(2);
+    let options = (Kind::Float, Device::Cpu);
+    let streams = Streams::new(0);
+    let mut group = criterion.benchmark_group("3x3 convolution, batch 16, forward");
+    group.sampling_mode(SamplingMode::Flat).sample_size(20);
+    let _no_grad = tch::no_grad_guard();
+    for (from, to, side) in CONVOLUTIONS {
+        let x = streams.stream("x", 0).normal(&[BATCH, from, side, side], options);
+        let kernel = streams.stream("kernel", 0).normal(&[to, from, 3, 3], options);
+        let last = |a: &Tensor| a.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        for (kind, precision) in [(Kind::Float, "f32"), (Kind::BFloat16, "bf16")] {
+            let (x, kernel) = (x.to_kind(kind), kernel.to_kind(kind));
+            for (layout, x) in [("channels first", x.shallow_clone()), ("channels last", last(&x))]
+            {
+                let name = format!("{from} to {to} at {side}x{side}, {precision}, {layout}");
+                group.bench_function(name, |bencher| {
+                    bencher.iter(|| x.conv2d(&kernel, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, unet, layouts);
 criterion_main!(benches);
