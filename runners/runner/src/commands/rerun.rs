@@ -86,7 +86,7 @@ fn aside(run: &Path, step: u64, out: &Path) -> Result<()> {
     })?;
     let copy = RunFolder::open(out, &config, true)?;
     std::fs::copy(folder.join("manifest.json"), copy.join("manifest.json"))
-        .map_err(|e| Error::io(&copy.join("manifest.json"), e))?;
+        .map_err(|e| Error::io(copy.join("manifest.json"), e))?;
     let name = checkpoint.file_name().unwrap_or_default();
     copy_files(&checkpoint, &copy.subfolder("checkpoints")?.join(name))?;
     copy_files(&folder.join("tensorboard"), &copy.join("tensorboard"))
