@@ -50,10 +50,12 @@ fn attention(c: &mut Criterion) {
     let tokens = Tensor::stack(&[x, y], -1);
     let size = AttentionSize { layers: 5, width: 64, heads: 8 };
     let net = AttentionNetwork::new(&store.root(), 2, 1, size, true);
-    both(c, "attention 1-D L5 H64, 60 points, batch 32", &store, || net.forward(&tokens, &t, None));
+    both(c, "attention 1-D L5 H64, 60 points, batch 32", &store, || {
+        net.forward(&tokens, &t, None, None)
+    });
     let mask = Tensor::ones([32, 60], F32);
     both(c, "attention 1-D L5 H64, 60 points, batch 32, mask", &store, || {
-        net.forward(&tokens, &t, Some(&mask))
+        net.forward(&tokens, &t, Some(&mask), None)
     });
     for (points, batch) in [(25, 32), (648, 8)] {
         let store = VarStore::new(Device::Cpu);
@@ -62,7 +64,7 @@ fn attention(c: &mut Criterion) {
         let size = AttentionSize { layers: 5, width: 128, heads: 4 };
         let net = AttentionNetwork::new(&store.root(), 4, 2, size, false);
         let name = format!("attention 2-D, {points} points, batch {batch}");
-        both(c, &name, &store, || net.forward(&tokens, &t, None));
+        both(c, &name, &store, || net.forward(&tokens, &t, None, None));
     }
 }
 

@@ -5,7 +5,7 @@ use isotropy_core::{
     Error, ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel,
     schemars::{self, JsonSchema},
 };
-use isotropy_networks::attention::{AttentionNetwork, AttentionSize};
+use isotropy_networks::attention::{AttentionNetwork, AttentionSize, Windows};
 use isotropy_networks::waves::Waves;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -58,6 +58,10 @@ pub struct BiDimensionalAttentionConfig {
     /// vary fast are learned sooner. None as published. In radians per unit of the index, after `centred`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frequencies: Vec<f64>,
+    /// The first heads weigh points at the distance `r` (along the dimension that they attend in) by `exp(-r^2 / (2 w^2))` before they compare them, one width `w`
+    /// for each: near points are found from the start of the training. None as published. In units of the index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<f64>,
 }
 
 pub(super) fn on() -> bool {
@@ -93,9 +97,13 @@ impl ModelConfig for BiDimensionalAttentionConfig {
         };
         FieldModel::build(context, head, |p, d| {
             let waves = waves(&self.frequencies)?;
+            let windows = windows(&self.windows, self.heads)?;
             let network = AttentionNetwork::new(path, 1 + waves.width() + d, d, size, true);
             let symmetric = symmetric(context, self.centred);
-            Ok((Box::new(BiDimensional { network, waves, centred: self.centred, p }), symmetric))
+            Ok((
+                Box::new(BiDimensional { network, waves, windows, centred: self.centred, p }),
+                symmetric,
+            ))
         })
     }
 }
@@ -136,6 +144,18 @@ pub(super) fn waves(frequencies: &[f64]) -> Result<Waves> {
     Ok(Waves::new(frequencies))
 }
 
+/// The windows of the first heads, whose widths must be positive numbers.
+pub(super) fn windows(widths: &[f64], heads: i64) -> Result<Windows> {
+    for (k, w) in widths.iter().enumerate() {
+        super::require_range(&format!("/windows/{k}"), *w, 1e-12, 1e12)?;
+    }
+    if widths.len() as i64 > heads {
+        let message = format!("{} windows for {heads} heads", widths.len());
+        return Err(Error::config("/windows", message).with_help("give at most one for each head"));
+    }
+    Ok(Windows::new(widths, heads))
+}
+
 /// Whether a network that sees index points from their mean has the claimed symmetry: translations.
 pub(super) fn symmetric(context: &ModelContext, centred: bool) -> bool {
     let symmetry = context.symmetry.filter(|_| centred);
@@ -145,6 +165,7 @@ pub(super) fn symmetric(context: &ModelContext, centred: bool) -> bool {
 struct BiDimensional {
     network: AttentionNetwork,
     waves: Waves,
+    windows: Windows,
     centred: bool,
     p: i64,
 }
@@ -158,16 +179,24 @@ impl BiDimensional {
         let [sin, cos] = self.waves.of(&index);
         Tensor::cat(&[index, sin, cos, values], -1)
     }
+
+    /// Each dimension is a sequence of numbers, `[B p, N, 1]`.
+    fn near(&self, input: &FieldInput) -> Option<Tensor> {
+        let places = input.index.transpose(1, 2).flatten(0, 1).unsqueeze(-1);
+        self.windows.logits(&places)
+    }
 }
 
 impl FieldNetwork for BiDimensional {
     fn forward(&self, input: &FieldInput) -> Result<Tensor> {
-        Ok(self.network.forward(&self.tokens(input), &input.time, input.mask.as_ref()))
+        let (tokens, near) = (self.tokens(input), self.near(input));
+        Ok(self.network.forward(&tokens, &input.time, input.mask.as_ref(), near.as_ref()))
     }
 
     fn linearised(&self, input: &FieldInput) -> Result<Option<(Tensor, PullBack<'_>)>> {
-        let tokens = self.tokens(input);
-        let (output, evaluated) = self.network.evaluated(&tokens, &input.time, input.mask.as_ref());
+        let (tokens, near) = (self.tokens(input), self.near(input));
+        let mask = input.mask.as_ref();
+        let (output, evaluated) = self.network.evaluated(&tokens, &input.time, mask, near.as_ref());
         let pull_back = move |g: &Tensor| {
             let d = g.size()[3];
             let by_tokens = evaluated.pull_back(&g.transpose(0, 1));

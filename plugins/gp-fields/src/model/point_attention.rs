@@ -1,13 +1,13 @@
 //! Attention over the points alone, the published network for vector fields that knows no symmetry of the plane
 //! (geomndp.md 2.2 (a)).
 
-use super::bi_dimensional::{checked, on, one, predicts, symmetric, waves};
+use super::bi_dimensional::{checked, on, one, predicts, symmetric, waves, windows};
 use super::{FieldInput, FieldModel, FieldNetwork, Head};
 use isotropy_core::{
     ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel,
     schemars::{self, JsonSchema},
 };
-use isotropy_networks::attention::AttentionNetwork;
+use isotropy_networks::attention::{AttentionNetwork, Windows};
 use isotropy_networks::waves::Waves;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -64,6 +64,10 @@ pub struct PointAttentionConfig {
     /// vary fast are learned sooner. None as published. In radians per unit of the index, after `centred`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frequencies: Vec<f64>,
+    /// The first heads weigh points at the distance `r` by `exp(-r^2 / (2 w^2))` before they compare them, one width `w`
+    /// for each: near points are found from the start of the training. None as published. In units of the index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<f64>,
 }
 
 fn layers() -> i64 {
@@ -91,11 +95,15 @@ impl ModelConfig for PointAttentionConfig {
         };
         FieldModel::build(context, head, |p, d| {
             let waves = waves(&self.frequencies)?;
+            let windows = windows(&self.windows, self.heads)?;
             let inputs = p * (1 + waves.width()) + d;
             let network = AttentionNetwork::new(path, inputs, d, size, false);
             let symmetric = symmetric(context, self.centred);
             let (centred, index_scale) = (self.centred, self.index_scale);
-            Ok((Box::new(PointAttention { network, waves, centred, index_scale }), symmetric))
+            Ok((
+                Box::new(PointAttention { network, waves, windows, centred, index_scale }),
+                symmetric,
+            ))
         })
     }
 }
@@ -111,6 +119,7 @@ isotropy_core::register!(
 struct PointAttention {
     network: AttentionNetwork,
     waves: Waves,
+    windows: Windows,
     centred: bool,
     index_scale: f64,
 }
@@ -127,12 +136,14 @@ impl PointAttention {
 
 impl FieldNetwork for PointAttention {
     fn forward(&self, input: &FieldInput) -> Result<Tensor> {
-        Ok(self.network.forward(&self.tokens(input), &input.time, input.mask.as_ref()))
+        let (tokens, near) = (self.tokens(input), self.windows.logits(&input.index));
+        Ok(self.network.forward(&tokens, &input.time, input.mask.as_ref(), near.as_ref()))
     }
 
     fn linearised(&self, input: &FieldInput) -> Result<Option<(Tensor, PullBack<'_>)>> {
-        let tokens = self.tokens(input);
-        let (output, evaluated) = self.network.evaluated(&tokens, &input.time, input.mask.as_ref());
+        let (tokens, near) = (self.tokens(input), self.windows.logits(&input.index));
+        let mask = input.mask.as_ref();
+        let (output, evaluated) = self.network.evaluated(&tokens, &input.time, mask, near.as_ref());
         let pull_back = move |g: &Tensor| {
             let d = g.size()[3];
             let by_tokens = evaluated.pull_back(&g.transpose(0, 1)).squeeze_dim(3);

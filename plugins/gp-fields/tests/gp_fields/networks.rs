@@ -16,8 +16,9 @@ use tch::{Device, Tensor};
 fn networks() -> Vec<Value> {
     vec![
         json!({"type": "bi-dimensional-attention", "layers": 2, "width": 8, "heads": 2,
-               "frequencies": [1.0, 3.0]}),
-        json!({"type": "point-attention", "layers": 2, "width": 8, "heads": 2, "centred": true}),
+               "frequencies": [1.0, 3.0], "windows": [0.6]}),
+        json!({"type": "point-attention", "layers": 2, "width": 8, "heads": 2, "centred": true,
+               "windows": [0.6]}),
         json!({"type": "tensor-field", "layers": 2, "scalars": 3, "vectors": 2, "width": 8,
                "radial": 6, "time_width": 4, "cutoff": 3.0}),
         json!({"type": "egnn", "layers": 2, "width": 8}),
@@ -348,12 +349,51 @@ fn waves_of_the_index_repeat_after_their_period() {
         assert_close(name, &moved(1.0), &here, 1e-9);
         assert!((moved(0.3) - here).abs().max().double_value(&[]) > 1e-3, "{name}");
     }
-    let wrong = json!({"type": "point-attention", "frequencies": [1.0, 0.0]});
+}
+
+#[test]
+fn windows_make_far_points_invisible_to_their_heads() {
+    let state = fields("windows", 2, 5, 2, 2);
+    let t = Tensor::from_slice(&[0.1, 0.6]);
+    let process = process(white());
+    for name in ["bi-dimensional-attention", "point-attention"] {
+        let far_away = |windows: Value| {
+            let json = json!({"type": name, "layers": 2, "width": 8, "heads": 2, "centred": false,
+                              "windows": windows});
+            let (_store, model) = awake(&json, process.as_ref(), &state);
+            // The last point goes far off in both dimensions; what it says must not matter to the others.
+            let at = |value: f64| {
+                let index = state.given("index").unwrap().tensor.copy();
+                let _ = index.select(1, 4).fill_(100.0);
+                let x = state.x().copy();
+                let _ = x.select(1, 4).fill_(value);
+                let index = Field::new(index, Moves::Point).indexed(1);
+                let state = state.clone().with_context("index", index).with_value(x);
+                head(model.as_ref(), &state, &t).narrow(1, 0, 4)
+            };
+            (at(3.0) - at(-3.0)).abs().max().double_value(&[])
+        };
+        assert_eq!(far_away(json!([1.0, 2.0])), 0.0, "{name}");
+        assert!(far_away(json!([1.0])) > 1e-4, "{name}: the other head sees it");
+    }
+}
+
+#[test]
+fn frequencies_and_windows_are_positive_and_no_more_than_heads() {
+    let state = fields("refused", 2, 5, 2, 2);
+    let process = process(white());
     let spec = state.spec();
     let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
-    let store = VarStore::new(Device::Cpu);
-    let error = config(&wrong).build(&store.root(), &context).err().expect("0 is no frequency");
-    assert!(format!("{error:?}").contains("/frequencies/1"), "{error:?}");
+    for (wrong, place) in [
+        (json!({"type": "point-attention", "frequencies": [1.0, 0.0]}), "/frequencies/1"),
+        (json!({"type": "point-attention", "windows": [1.0, -0.1]}), "/windows/1"),
+        (json!({"type": "point-attention", "heads": 2, "windows": [1.0, 2.0, 3.0]}), "/windows"),
+        (json!({"type": "bi-dimensional-attention", "windows": [0.0]}), "/windows/0"),
+    ] {
+        let store = VarStore::new(Device::Cpu);
+        let error = config(&wrong).build(&store.root(), &context).err().expect("it is refused");
+        assert!(format!("{error:?}").contains(place), "{error:?}");
+    }
 }
 
 #[test]

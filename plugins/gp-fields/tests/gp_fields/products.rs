@@ -53,11 +53,11 @@ fn networks() -> Vec<Value> {
         json!({"type": "point-attention", "layers": 2, "width": 8, "heads": 2}),
         json!({"type": "point-attention", "layers": 1, "width": 8, "heads": 4, "centred": true,
                "residual_trick": true, "std_trick": false, "value_scale": 2.0, "output_scale": 0.5,
-               "time_scale": 10.0, "frequencies": [1.0, 3.0]}),
+               "time_scale": 10.0, "frequencies": [1.0, 3.0], "windows": [0.5, 2.0]}),
         json!({"type": "bi-dimensional-attention", "layers": 2, "width": 8, "heads": 2}),
         json!({"type": "bi-dimensional-attention", "layers": 3, "width": 8, "heads": 1,
                "predicts": "score", "std_trick": true, "residual_trick": true,
-               "frequencies": [2.0]}),
+               "frequencies": [2.0], "windows": [0.7]}),
         json!({"type": "bi-dimensional-attention", "layers": 1, "width": 8, "heads": 2,
                "predicts": "clean", "std_trick": false, "output_scale": 2.0, "value_scale": 0.5}),
     ]

@@ -2,6 +2,8 @@
 
 mod multi_head;
 mod network;
+mod windows;
 
 pub use multi_head::{Attended, MultiHeadAttention, hidden_keys};
 pub use network::{AttentionNetwork, AttentionSize, Evaluated};
+pub use windows::Windows;

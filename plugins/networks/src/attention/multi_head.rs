@@ -53,12 +53,12 @@ impl MultiHeadAttention {
         }
     }
 
-    /// Sequences `x` `[S, n, inputs]` to `[S, n, width]`. `hidden` is added to the logits: `[S, 1, 1, n]`, or with one
-    /// in place of `S`, from [`hidden_keys`].
-    pub fn forward(&self, x: &Tensor, hidden: Option<&Tensor>) -> Tensor {
+    /// Sequences `x` `[S, n, inputs]` to `[S, n, width]`. `bias` is added to the logits: `[S, heads, n, n]`, or with one in
+    /// place of any of the first three, from [`hidden_keys`] or [`super::Windows`].
+    pub fn forward(&self, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let parts = self.parts(x);
         let mixed = Tensor::scaled_dot_product_attention(
-            &parts[0], &parts[1], &parts[2], hidden, 0.0, false, None, false,
+            &parts[0], &parts[1], &parts[2], bias, 0.0, false, None, false,
         );
         self.joined(&mixed)
     }
@@ -83,13 +83,13 @@ impl MultiHeadAttention {
     }
 
     /// [`MultiHeadAttention::forward`] with what [`MultiHeadAttention::pull_back`] needs of it.
-    pub fn forward_kept(&self, x: &Tensor, hidden: Option<&Tensor>) -> (Tensor, Attended) {
+    pub fn forward_kept(&self, x: &Tensor, bias: Option<&Tensor>) -> (Tensor, Attended) {
         let [queries, keys, values]: [Tensor; 3] =
             self.parts(x).try_into().expect("the axis has three entries");
         let queries = queries * (self.depth() as f64).sqrt().recip();
         let logits = queries.matmul(&keys.transpose(-2, -1));
-        let logits = match hidden {
-            Some(hidden) => logits + hidden,
+        let logits = match bias {
+            Some(bias) => logits + bias,
             None => logits,
         };
         let weights = logits.softmax(-1, logits.kind());

@@ -82,9 +82,15 @@ impl AttentionNetwork {
 
     /// Tokens `[B, N, D, inputs]` (`D` of them at each point), time labels `[B]` and a mask `[B, N]` (1 = there) in the
     /// kind of the tokens, to `[B, N, outputs]`. Points that the mask hides influence no other; what comes out for them
-    /// has no meaning.
-    pub fn forward(&self, tokens: &Tensor, time: &Tensor, mask: Option<&Tensor>) -> Tensor {
-        self.run(tokens, time, mask, None)
+    /// has no meaning. `near` `[B D, heads, N, N]` is added to the logits of attention over points ([`super::Windows`]).
+    pub fn forward(
+        &self,
+        tokens: &Tensor,
+        time: &Tensor,
+        mask: Option<&Tensor>,
+        near: Option<&Tensor>,
+    ) -> Tensor {
+        self.run(tokens, time, mask, near, None)
     }
 
     /// [`AttentionNetwork::forward`], and the evaluation for [`Evaluated::pull_back`]. Not for training: gradients by
@@ -94,6 +100,7 @@ impl AttentionNetwork {
         tokens: &Tensor,
         time: &Tensor,
         mask: Option<&Tensor>,
+        near: Option<&Tensor>,
     ) -> (Tensor, Evaluated<'_>) {
         let mut evaluated = Evaluated {
             network: self,
@@ -102,7 +109,7 @@ impl AttentionNetwork {
             blocks: Vec::with_capacity(self.blocks.len()),
             hidden: Tensor::new(),
         };
-        let output = self.run(tokens, time, mask, Some(&mut evaluated));
+        let output = self.run(tokens, time, mask, near, Some(&mut evaluated));
         (output, evaluated)
     }
 
@@ -111,6 +118,7 @@ impl AttentionNetwork {
         tokens: &Tensor,
         time: &Tensor,
         mask: Option<&Tensor>,
+        near: Option<&Tensor>,
         mut keep: Option<&mut Evaluated>,
     ) -> Tensor {
         let size = tokens.size();
@@ -121,6 +129,10 @@ impl AttentionNetwork {
             1 => hidden,
             _ => hidden.repeat_interleave_self_int(dimensions, 0, batch * dimensions),
         });
+        let bias = match (hidden, near) {
+            (Some(hidden), Some(near)) => Some(hidden + near),
+            (hidden, near) => hidden.or_else(|| near.map(Tensor::shallow_clone)),
+        };
         let input = self.input.forward(tokens);
         let mut s = GELU.forward(&input);
         if let Some(kept) = &mut keep {
@@ -129,7 +141,7 @@ impl AttentionNetwork {
         let mut skips: Option<Tensor> = None;
         for block in &self.blocks {
             let y = &s + block.time.forward(&time).view([batch, 1, 1, self.width]);
-            let attended = block.attend(&y, hidden.as_ref(), keep.as_deref_mut());
+            let attended = block.attend(&y, bias.as_ref(), keep.as_deref_mut());
             let halves = GELU.forward(&attended).split(self.width, -1);
             s = (s + &halves[0]) * FRAC_1_SQRT_2;
             skips = Some(match skips {
@@ -164,24 +176,24 @@ fn slope(x: &Tensor) -> Tensor {
 
 impl Block {
     /// `[B, N, D, H]` to `[B, N, D, 2 H]`.
-    fn attend(&self, y: &Tensor, hidden: Option<&Tensor>, keep: Option<&mut Evaluated>) -> Tensor {
+    fn attend(&self, y: &Tensor, bias: Option<&Tensor>, keep: Option<&mut Evaluated>) -> Tensor {
         let size = y.size();
         let (batch, points, dimensions, width) = (size[0], size[1], size[2], size[3]);
         let keeps = keep.is_some();
-        let attend = |attention: &MultiHeadAttention, x: &Tensor, hidden: Option<&Tensor>| {
+        let attend = |attention: &MultiHeadAttention, x: &Tensor, bias: Option<&Tensor>| {
             if keeps {
-                let (output, kept) = attention.forward_kept(x, hidden);
+                let (output, kept) = attention.forward_kept(x, bias);
                 (output, Some(kept))
             } else {
-                (attention.forward(x, hidden), None)
+                (attention.forward(x, bias), None)
             }
         };
         let (over_points, of_points) = if dimensions == 1 {
-            let (mixed, kept) = attend(&self.points, &y.view([batch, points, width]), hidden);
+            let (mixed, kept) = attend(&self.points, &y.view([batch, points, width]), bias);
             (mixed.unsqueeze(2), kept)
         } else {
             let sequences = y.transpose(1, 2).reshape([batch * dimensions, points, width]);
-            let (mixed, kept) = attend(&self.points, &sequences, hidden);
+            let (mixed, kept) = attend(&self.points, &sequences, bias);
             (mixed.view([batch, dimensions, points, 2 * width]).transpose(1, 2), kept)
         };
         let (attended, of_dimensions) = match &self.dimensions {

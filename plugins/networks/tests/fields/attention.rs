@@ -2,7 +2,7 @@
 
 use super::{F64, assert_close, disturb, network, normal, parameters};
 use isotropy_networks::attention::{
-    AttentionNetwork, AttentionSize, MultiHeadAttention, hidden_keys,
+    AttentionNetwork, AttentionSize, MultiHeadAttention, Windows, hidden_keys,
 };
 use tch::{Kind, Tensor};
 
@@ -45,6 +45,40 @@ fn hidden_keys_are_as_good_as_absent() {
 }
 
 #[test]
+fn windows_multiply_the_weights_of_their_heads_by_a_gaussian_of_the_distance() {
+    let (store, attention) = network(1, |path| MultiHeadAttention::new(path, 6, 8, 2));
+    disturb(&store, 0.7);
+    let (x, places) = (normal("x", &[3, 5, 6]), normal("places", &[3, 5, 2]));
+    let logits = Windows::new(&[0.8], 2).logits(&places).unwrap();
+    let windowed = attention.forward(&x, Some(&logits));
+    // Point by point: weights e^(q k / sqrt 4) e^(-r^2 / (2 w^2)), over their sum; the second head has no window.
+    let variables = store.variables();
+    let all = x.matmul(&variables["input.weight"].tr()) + &variables["input.bias"];
+    let mixed = Tensor::zeros([3, 5, 8], F64);
+    for (s, i, head) in (0..3).flat_map(|s| (0..5).flat_map(move |i| [(s, i, 0), (s, i, 1)])) {
+        let part = |k: i64, point: i64| all.get(s).get(point).narrow(0, k * 8 + head * 4, 4);
+        let weight = |j: i64| {
+            let logit = part(0, i).dot(&part(1, j)).double_value(&[]) / 2.0;
+            let step = places.get(s).get(i) - places.get(s).get(j);
+            let square = step.dot(&step).double_value(&[]);
+            let window = if head == 0 { (-square / (2.0 * 0.64)).exp() } else { 1.0 };
+            logit.exp() * window
+        };
+        let total: f64 = (0..5).map(weight).sum();
+        for j in 0..5 {
+            let mut row = mixed.get(s).get(i).narrow(0, head * 4, 4);
+            let _ = row.g_add_(&(part(2, j) * (weight(j) / total)));
+        }
+    }
+    let expected = mixed.matmul(&variables["output.weight"].tr()) + &variables["output.bias"];
+    assert_close("windows", &windowed, &expected, 1e-12);
+    assert_close("kept", &attention.forward_kept(&x, Some(&logits)).0, &expected, 1e-12);
+    assert!(Windows::new(&[], 2).logits(&places).is_none());
+    let single = Windows::new(&[1.0], 2).logits(&places.to_kind(Kind::Float)).unwrap();
+    assert_eq!(single.kind(), Kind::Float);
+}
+
+#[test]
 fn a_sequence_of_one_needs_no_softmax() {
     let (store, attention) = network(1, |path| MultiHeadAttention::new(path, 6, 8, 2));
     disturb(&store, 0.7);
@@ -74,11 +108,11 @@ const SMALL: AttentionSize = AttentionSize { layers: 2, width: 8, heads: 2 };
 fn the_network_starts_at_zero_and_the_gradient_reaches_every_weight_once_it_left() {
     let (store, net) = network(1, |path| AttentionNetwork::new(path, 2, 1, SMALL, true));
     let (tokens, time) = (normal("tokens", &[3, 5, 2, 2]), normal("t", &[3]).abs());
-    let zero = net.forward(&tokens, &time, None);
+    let zero = net.forward(&tokens, &time, None, None);
     assert_eq!(zero.size(), [3, 5, 1]);
     assert_eq!(zero.abs().max().double_value(&[]), 0.0);
     disturb(&store, 0.5);
-    net.forward(&tokens, &time, None).square().sum(Kind::Double).backward();
+    net.forward(&tokens, &time, None, None).square().sum(Kind::Double).backward();
     for (name, variable) in store.variables() {
         // The softmax does not change when all keys shift: half of the input bias has no gradient, the rest has.
         let largest = variable.grad().abs().max().double_value(&[]);
@@ -91,18 +125,18 @@ fn points_and_dimensions_can_be_exchanged() {
     let (store, net) = network(1, |path| AttentionNetwork::new(path, 3, 2, SMALL, true));
     disturb(&store, 0.5);
     let (tokens, time) = (normal("tokens", &[3, 5, 2, 3]), normal("t", &[3]).abs());
-    let here = net.forward(&tokens, &time, None);
+    let here = net.forward(&tokens, &time, None, None);
     let order = Tensor::from_slice(&[3i64, 0, 4, 1, 2]);
-    let there = net.forward(&tokens.index_select(1, &order), &time, None);
+    let there = net.forward(&tokens.index_select(1, &order), &time, None, None);
     assert_close("points", &there, &here.index_select(1, &order), 1e-12);
-    let turned = net.forward(&tokens.flip([2]), &time, None);
+    let turned = net.forward(&tokens.flip([2]), &time, None, None);
     assert_close("dimensions", &turned, &here, 1e-12);
     // It does see points, dimensions and time.
     let other = tokens.copy();
     let _ = other.select(1, 4).fill_(2.0);
-    let moved = net.forward(&other, &time, None);
+    let moved = net.forward(&other, &time, None, None);
     assert!((moved - &here).narrow(1, 0, 4).abs().max().double_value(&[]) > 1e-3);
-    let later = net.forward(&tokens, &(time + 0.5), None);
+    let later = net.forward(&tokens, &(time + 0.5), None, None);
     assert!((later - &here).abs().max().double_value(&[]) > 1e-3);
 }
 
@@ -114,11 +148,11 @@ fn hidden_points_influence_no_other() {
         let (tokens, time) = (normal("tokens", &[3, 6, width, 3]), normal("t", &[3]).abs());
         let mask = Tensor::ones([3, 6], F64);
         let _ = mask.select(0, 1).narrow(0, 4, 2).zero_();
-        let masked = net.forward(&tokens, &time, Some(&mask));
+        let masked = net.forward(&tokens, &time, Some(&mask), None);
         let short =
-            net.forward(&tokens.narrow(0, 1, 1).narrow(1, 0, 4), &time.narrow(0, 1, 1), None);
+            net.forward(&tokens.narrow(0, 1, 1).narrow(1, 0, 4), &time.narrow(0, 1, 1), None, None);
         assert_close("shortened", &masked.narrow(0, 1, 1).narrow(1, 0, 4), &short, 1e-12);
-        let whole = net.forward(&tokens.narrow(0, 0, 1), &time.narrow(0, 0, 1), None);
+        let whole = net.forward(&tokens.narrow(0, 0, 1), &time.narrow(0, 0, 1), None, None);
         assert_close("whole", &masked.narrow(0, 0, 1), &whole, 1e-12);
     }
 }

@@ -58,6 +58,9 @@ pub(super) const GP1D: Timed = Timed {
     minutes: (20, 0),
 };
 
+/// Five times as long.
+const LONG: &[&str] =
+    &["train.steps=10000", "train.checkpoint.every=2500", "train.checkpoint.keep=4"];
 /// Trained on a fixed set of fields.
 const FIELDS_64: &[&str] = &["dataset.fields=64"];
 const FIELDS_1024: &[&str] = &["dataset.fields=1024"];
@@ -123,6 +126,21 @@ pub(super) const GP2D: Timed = Timed {
             "1024-fields-plain",
             "fields-divergence-free-plain",
             FIELDS_1024,
+            "-",
+        ),
+        trained(("squared exponential", "E(2), longer"), "fields-se-long", "fields-se", LONG, "-"),
+        trained(
+            ("without curl", "E(2), longer"),
+            "fields-curl-free-long",
+            "fields-curl-free",
+            LONG,
+            "-",
+        ),
+        trained(
+            ("without divergence", "E(2), longer"),
+            "fields-divergence-free-long",
+            "fields-divergence-free",
+            LONG,
             "-",
         ),
     ],
