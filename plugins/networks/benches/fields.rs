@@ -85,6 +85,7 @@ fn tensor_field(c: &mut Criterion) {
             neighbours: Some(20),
             fade: false,
             self_connection: false,
+            gated: false,
         };
         let net = TensorFieldNetwork::new(&store.root(), channels, size);
         let name = format!("tensor-field, {points} points, batch {batch}");

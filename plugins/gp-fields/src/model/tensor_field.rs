@@ -58,6 +58,10 @@ pub struct TensorFieldConfig {
     /// forgets its values.
     #[serde(default = "on")]
     pub self_connection: bool,
+    /// Vectors are multiplied by gates that are made of the scalars of their point, so that how much a point listens may
+    /// depend on how dense its neighbourhood is. Off as published.
+    #[serde(default)]
+    pub gated: bool,
     /// What the columns of the values are, as irreps: `"1o"` a vector, `"2x0e + 1x1o"` two scalars, then a vector.
     /// `null`: scalars or one polar vector, as the dataset says. In the plane the published network calls a vector axial
     /// (`"1e"`): that makes use of twice as many features, and restricts it to outputs that change their sign with the
@@ -167,6 +171,7 @@ impl TensorFieldConfig {
             neighbours: self.neighbours,
             fade: self.fade,
             self_connection: self.self_connection,
+            gated: self.gated,
         })
     }
 

@@ -20,7 +20,7 @@ fn networks() -> Vec<Value> {
         json!({"type": "point-attention", "layers": 2, "width": 8, "heads": 2, "centred": true,
                "windows": [0.6]}),
         json!({"type": "tensor-field", "layers": 2, "scalars": 3, "vectors": 2, "width": 8,
-               "radial": 6, "time_width": 4, "cutoff": 3.0}),
+               "radial": 6, "time_width": 4, "cutoff": 3.0, "gated": true}),
         json!({"type": "egnn", "layers": 2, "width": 8}),
     ]
 }

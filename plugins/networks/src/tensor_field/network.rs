@@ -38,6 +38,10 @@ pub struct TensorFieldSize {
     /// Add a linear map of a point's own features to what it receives. Without it a point without neighbours forgets
     /// its values (the published network).
     pub self_connection: bool,
+    /// Multiply the vectors that come out of a layer by gates `2 sigmoid(W s + b)` of the point's scalars `s` (Weiler et
+    /// al. 2018, section 4.4), all 1 at the start. Without it (published) vectors only pass through linear maps whose
+    /// coefficients depend on lengths of edges and the time, not on how dense the neighbourhood of a point is.
+    pub gated: bool,
 }
 
 /// Values at points to values of the same kinds: in each of the layers, features and time embedding go through a linear
@@ -65,6 +69,8 @@ struct Layer {
     counts: Counts,
     convolution: Convolution,
     own: Option<Mix>,
+    /// From the point's scalars to the gates of its vectors.
+    gates: Option<Linear>,
 }
 
 impl TensorFieldNetwork {
@@ -92,7 +98,12 @@ impl TensorFieldNetwork {
                     .self_connection
                     .then(|| Mix::new(&(&path / "own"), before, after, none, false));
                 counts = convolution.outputs();
-                Layer { up, time, counts: before, convolution, own }
+                let vectors = counts.axial + counts.polar;
+                let gates = (size.gated && vectors > 0).then(|| {
+                    let path = &path / "vector_gates";
+                    Linear::starting(&path, before.scalars, vectors, Start::Zero)
+                });
+                Layer { up, time, counts: before, convolution, own, gates }
             })
             .collect();
         let (edge, start) = (path / "edge", Start::TruncatedNormal);
@@ -151,6 +162,15 @@ impl TensorFieldNetwork {
                         (Some(a), Some(b)) => Some(a + b),
                         (a, b) => a.or(b),
                     };
+                }
+            }
+            if let Some(gates) = &layer.gates {
+                let scalars = features.degree0.narrow(-1, 0, layer.counts.scalars);
+                let gates = (gates.forward(&scalars).sigmoid() * 2.0).unsqueeze(1);
+                let Counts { axial, polar, .. } = layer.convolution.outputs();
+                let gates = gates.split_with_sizes([axial, polar], -1);
+                for (part, gate) in parts[2..].iter_mut().zip(gates) {
+                    *part = part.take().map(|part| part * gate);
                 }
             }
             let [even0, odd0, even1, odd1] = parts;

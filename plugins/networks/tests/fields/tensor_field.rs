@@ -19,6 +19,7 @@ const PUBLISHED: TensorFieldSize = TensorFieldSize {
     neighbours: Some(20),
     fade: false,
     self_connection: false,
+    gated: false,
 };
 
 const SMALL: TensorFieldSize = TensorFieldSize {
@@ -32,6 +33,7 @@ const SMALL: TensorFieldSize = TensorFieldSize {
     neighbours: None,
     fade: false,
     self_connection: true,
+    gated: true,
 };
 
 fn channels(irreps: &str, p: i64) -> Channels {
@@ -231,6 +233,27 @@ fn a_point_alone_keeps_its_values_by_its_own_connection() {
         let out = net.forward(&x, &y, &t, None).abs().max().double_value(&[]);
         assert_eq!(out > 1e-9, own, "{out}");
     }
+}
+
+#[test]
+fn gates_multiply_vectors_by_numbers_between_0_and_2() {
+    let (store, net) = network(1, |path| TensorFieldNetwork::new(path, channels("1x1o", 2), SMALL));
+    disturb(&store, 0.4);
+    let (x, y, t) = (normal("x", &[2, 6, 2]), normal("y", &[2, 6, 2]), normal("t", &[2]).abs());
+    let variables = store.variables();
+    let [weight, bias] =
+        ["weight", "bias"].map(|name| &variables[&format!("layer_1.vector_gates.{name}")]);
+    let with_bias = |value: f64| {
+        tch::no_grad(|| {
+            let _ = weight.shallow_clone().zero_();
+            let _ = bias.shallow_clone().fill_(value);
+        });
+        net.forward(&x, &y, &t, None)
+    };
+    let open = with_bias(0.0);
+    assert!(open.abs().max().double_value(&[]) > 1e-3);
+    assert_close("twice", &with_bias(1e3), &(open * 2.0), 1e-12);
+    assert_eq!(with_bias(-1e3).abs().max().double_value(&[]), 0.0);
 }
 
 #[test]
