@@ -97,7 +97,7 @@ fn egnn(c: &mut Criterion) {
     let store = VarStore::new(Device::Cpu);
     let (x, y, t) = field(32, 25, 2, 2);
     let neighbours = Neighbours { count: Some(50), cutoff: None };
-    let size = EgnnSize { layers: 4, width: 64, neighbours, displacements: true };
+    let size = EgnnSize { layers: 4, width: 64, neighbours, fade: true, displacements: true };
     let net = Egnn::new(&store.root(), EgnnValues::Vector, size);
     both(c, "egnn, 25 points, batch 32", &store, || net.forward(&x, &y, &t, None));
 }

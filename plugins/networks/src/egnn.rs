@@ -4,6 +4,7 @@
 use crate::embedding::{Layout, sinusoidal};
 use crate::layers::{Activation, Linear, Start};
 use crate::neighbours::{Edges, Neighbours};
+use crate::radial::fading_weight;
 use tch::Tensor;
 use tch::nn::{Init, Path};
 
@@ -19,6 +20,9 @@ pub struct EgnnSize {
     pub width: i64,
     /// Who sends to a point.
     pub neighbours: Neighbours,
+    /// Where not all points send: let messages fade to zero at the first point that does not, so that nothing depends on
+    /// which of several points at one distance are taken. Without it (published) the choice is sharp.
+    pub fade: bool,
     /// Vectors also get sums of displacements between points, each with a gate, beside differences of vectors. Without
     /// (the published network) the output lies in the span of the values.
     pub displacements: bool,
@@ -34,7 +38,7 @@ pub enum EgnnValues {
 }
 
 /// Scalars `h` and vectors `v` at each point, messages between them. In each layer, with `c` the square root of the number
-/// of edges of the set (rounded down),
+/// of edges of the set (rounded down; where messages fade, of the sum of their weights `w`, which multiply all messages),
 ///
 /// `m_ij = mlp(h_i, h_j, |x_i - x_j|^2, |v_i - v_j|^2)`,
 /// `v_i += sum_j (v_i - v_j) / (1 + |v_i - v_j|) a(m_ij) / c` (the same with `x` where displacements are on),
@@ -153,7 +157,12 @@ impl Egnn {
         let mut gained: Option<Tensor> = None;
         let given = values.reshape([rows, d]);
 
-        let inverse = self.inverse_size(&edges, batch, points, values);
+        let weight = self.fades().then(|| fading_weight(&edges.lengths(), &edges.reaches));
+        let inverse = self.inverse_size(&edges, weight.as_ref(), batch, points, values);
+        let faded = |message: Tensor| match &weight {
+            Some(weight) => message * weight.unsqueeze(-1),
+            None => message,
+        };
         let distance = square(&edges.vectors);
         for layer in &self.layers {
             let vectors = match (&gained, self.values) {
@@ -172,14 +181,14 @@ impl Egnn {
                 moves.push(bounded(&edges.vectors) * gate.forward(&m));
             }
             if let Some(sum) = moves.into_iter().reduce(|a, b| a + b) {
-                let step = edges.sum(&sum) * &inverse;
+                let step = edges.sum(&faded(sum)) * &inverse;
                 gained = Some(match gained {
                     Some(gained) => gained + step,
                     None => step,
                 });
             }
             let importance = layer.importance.forward(&m).sigmoid();
-            let received = edges.sum(&(m * importance)) * &inverse;
+            let received = edges.sum(&faded(m * importance)) * &inverse;
             h = &h + layer.update(&Tensor::cat(&[&received, &h], -1));
         }
         let output = match &self.scalars {
@@ -189,12 +198,29 @@ impl Egnn {
         output.reshape(&size)
     }
 
-    /// One over `floor(sqrt(edges of the set))`, at least over 1, for each point, `[B N, 1]`.
-    fn inverse_size(&self, edges: &Edges, batch: i64, points: i64, like: &Tensor) -> Tensor {
+    /// Whether messages fade: where all points send there is nothing to fade to.
+    fn fades(&self) -> bool {
+        let Neighbours { count, cutoff } = self.size.neighbours;
+        self.size.fade && (count.is_some() || cutoff.is_some())
+    }
+
+    /// One over `floor(sqrt(edges of the set))`, at least over 1, for each point, `[B N, 1]`; with weights over the root
+    /// of their sum.
+    fn inverse_size(
+        &self,
+        edges: &Edges,
+        weight: Option<&Tensor>,
+        batch: i64,
+        points: i64,
+        like: &Tensor,
+    ) -> Tensor {
         let options = (like.kind(), like.device());
-        let ones = Tensor::ones([edges.len()], options);
-        let counts = Tensor::zeros([batch], options).index_add(0, &edges.sets, &ones);
-        let inverse = counts.sqrt().floor().clamp_min(1.0).reciprocal();
+        let sum = |each: &Tensor| Tensor::zeros([batch], options).index_add(0, &edges.sets, each);
+        let size = match weight {
+            Some(weight) => sum(weight).sqrt(),
+            None => sum(&Tensor::ones([edges.len()], options)).sqrt().floor(),
+        };
+        let inverse = size.clamp_min(1.0).reciprocal();
         inverse.unsqueeze(1).expand([-1, points], false).reshape([batch * points, 1])
     }
 }

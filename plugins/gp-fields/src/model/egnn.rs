@@ -33,6 +33,10 @@ pub struct EgnnConfig {
     #[serde(default)]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub cutoff: Option<f64>,
+    /// Messages fade to zero at the first point that does not send, where not all do. Without it (as published), of points
+    /// at equal distances any may be taken, and on a regular grid the network is not equivariant.
+    #[serde(default = "on")]
+    pub fade: bool,
     /// Vectors are also made of displacements between points. Without (as published) the output lies in the span of the
     /// values.
     #[serde(default = "on")]
@@ -83,8 +87,9 @@ impl ModelConfig for EgnnConfig {
         let cutoff = self.cutoff.map(|cutoff| cutoff / scale);
         let neighbours = Neighbours { count: self.neighbours, cutoff };
         neighbours.check()?;
-        let (layers, width, displacements) = (self.layers, self.width, self.displacements);
-        let size = EgnnSize { layers, width, neighbours, displacements };
+        let (layers, width) = (self.layers, self.width);
+        let (fade, displacements) = (self.fade, self.displacements);
+        let size = EgnnSize { layers, width, neighbours, fade, displacements };
         let head = Head {
             predicts: self.predicts,
             std_trick: self.std_trick,

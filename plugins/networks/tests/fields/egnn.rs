@@ -9,6 +9,7 @@ const SMALL: EgnnSize = EgnnSize {
     layers: 2,
     width: 8,
     neighbours: Neighbours { count: None, cutoff: None },
+    fade: true,
     displacements: true,
 };
 
@@ -37,6 +38,34 @@ fn vectors_turn_with_the_points_in_any_dimension() {
             assert_close("exchanged", &exchanged, &pick(&here), 1e-10);
         }
     }
+}
+
+#[test]
+fn on_a_grid_fading_keeps_the_symmetry_that_a_sharp_choice_of_neighbours_breaks() {
+    // 25 points of a square grid: of four neighbours at one distance, two or three are taken.
+    let single = Kind::Float;
+    let steps = Tensor::arange(5, (single, tch::Device::Cpu)) - 2.0;
+    let x = Tensor::cartesian_prod(&[&steps, &steps]).unsqueeze(0);
+    let (y, t) = (normal("y", &[1, 25, 2]).to_kind(single), Tensor::from_slice(&[0.4_f32]));
+    let (sin, cos) = 0.7_f32.sin_cos();
+    let turn = |v: &Tensor| v.matmul(&Tensor::from_slice(&[cos, -sin, sin, cos]).view([2, 2]).tr());
+    let gap = |fade: bool, count: Option<i64>| {
+        let neighbours = Neighbours { count, cutoff: None };
+        let size = EgnnSize { fade, neighbours, ..SMALL };
+        let (mut store, net) = network(1, |path| Egnn::new(path, EgnnValues::Vector, size));
+        disturb(&store, 0.4);
+        store.float();
+        let here = turn(&net.forward(&x, &y, &t, None));
+        let there = net.forward(&turn(&x), &turn(&y), &t, None);
+        ((there - &here).norm() / here.norm()).double_value(&[])
+    };
+    for neighbours in [3, 6, 10] {
+        let (faded, sharp) = (gap(true, Some(neighbours)), gap(false, Some(neighbours)));
+        assert!(faded < 1e-5, "{neighbours} neighbours: {faded:e}");
+        assert!(sharp > 1e-3, "{neighbours} neighbours: {sharp:e}");
+    }
+    // Where all points send, there is nothing to fade to, and the network is the published one.
+    assert_eq!(gap(true, None), gap(false, None));
 }
 
 #[test]
