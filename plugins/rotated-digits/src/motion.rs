@@ -23,7 +23,8 @@ use isotropy_core::{
     representation::as_type,
     schemars::{self, JsonSchema},
 };
-use isotropy_groups::representation::image_motion::{ImageMotion, Motion};
+use isotropy_groups::representation::image_motion::ImageMotion;
+use isotropy_groups::representation::motion::Motion;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;

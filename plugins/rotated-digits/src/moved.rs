@@ -14,8 +14,9 @@ use isotropy_core::{
     dataset::shuffled_rows,
     schemars::{self, JsonSchema},
 };
-use isotropy_groups::representation::image_motion::{Motion, SHIFT};
+use isotropy_groups::representation::image_motion::SHIFT;
 use isotropy_groups::representation::image_rotation::{ANGLE, ORIGINAL};
+use isotropy_groups::representation::motion::Motion;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::path::Path;

@@ -11,8 +11,9 @@ use isotropy_core::{
     schemars::{self, JsonSchema},
 };
 use isotropy_groups::group::wrap;
-use isotropy_groups::representation::image_motion::{ImageMotion, Motion};
+use isotropy_groups::representation::image_motion::ImageMotion;
 use isotropy_groups::representation::image_rotation::ANGLE;
+use isotropy_groups::representation::motion::Motion;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};

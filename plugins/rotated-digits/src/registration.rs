@@ -7,7 +7,7 @@
 //! smooth the template and its norm is largest.) Whole degrees and whole pixels.
 
 use isotropy_core::Result;
-use isotropy_groups::representation::image_motion::Motion;
+use isotropy_groups::representation::motion::Motion;
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 

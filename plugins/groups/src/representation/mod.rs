@@ -30,6 +30,7 @@ pub mod image_rotation;
 mod irrep;
 mod linear;
 mod matrices;
+pub mod motion;
 mod permutation;
 mod polar;
 mod rotation;

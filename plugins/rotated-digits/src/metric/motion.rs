@@ -7,7 +7,8 @@ use isotropy_core::{
     Error, Evaluation, Measured, Metric, MetricConfig, Result,
     schemars::{self, JsonSchema},
 };
-use isotropy_groups::representation::image_motion::{ImageMotion, Motion, SHIFT};
+use isotropy_groups::representation::image_motion::{ImageMotion, SHIFT};
+use isotropy_groups::representation::motion::Motion;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

@@ -7,7 +7,8 @@ use isotropy_core::{
     representation::as_type,
     schemars::{self, JsonSchema},
 };
-use isotropy_groups::representation::image_motion::{ImageMotion, MotionFrame, quarter, turn};
+use isotropy_groups::representation::image_motion::{ImageMotion, MotionFrame};
+use isotropy_groups::representation::motion::{quarter, turn};
 use serde::{Deserialize, Serialize};
 use tch::nn::{self, ModuleT};
 use tch::{Kind, Tensor};
@@ -205,7 +206,7 @@ impl ScoreModel for MotionScoreNet {
 mod tests {
     use super::*;
     use isotropy_core::{Field, FieldSpec, NoisingProcess, ProcessConfig, StateSpec, Streams};
-    use isotropy_groups::representation::image_motion::Motion;
+    use isotropy_groups::representation::motion::Motion;
     use std::sync::Arc;
     use tch::Device;
 

@@ -2,7 +2,8 @@
 
 use crate::{F64, FRAMES, at, columns, process, same_motion, worst};
 use isotropy_core::{NoisingProcess, PredictionKind, Scale, State, Streams, Xi};
-use isotropy_groups::representation::image_motion::{ImageMotion, Motion, MotionFrame};
+use isotropy_groups::representation::image_motion::{ImageMotion, MotionFrame};
+use isotropy_groups::representation::motion::Motion;
 use tch::{Kind, Tensor};
 
 const BATCH: i64 = 40_000;

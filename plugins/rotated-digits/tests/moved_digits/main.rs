@@ -13,7 +13,8 @@ use isotropy_core::{
     Error, Field, Moves, NoisingProcess, ProcessConfig, Representation, RepresentationConfig,
     State, Streams,
 };
-use isotropy_groups::representation::image_motion::{ImageMotion, Motion, MotionFrame};
+use isotropy_groups::representation::image_motion::{ImageMotion, MotionFrame};
+use isotropy_groups::representation::motion::Motion;
 use isotropy_lie as _;
 use isotropy_rotated_digits as _;
 use serde_json::{Value, json};

@@ -3,7 +3,8 @@
 use isotropy_core::{
     KernelOfTime, NoisingProcess, Prediction, PredictionKind, Result, Scale, ScoreModel, State, Xi,
 };
-use isotropy_groups::representation::image_motion::{ImageMotion, Motion, MotionFrame};
+use isotropy_groups::representation::image_motion::{ImageMotion, MotionFrame};
+use isotropy_groups::representation::motion::Motion;
 use tch::Tensor;
 
 /// Data with angle and straight shift normal about those of `centre`, with the standard deviation

@@ -10,7 +10,8 @@ use isotropy_core::{
     Element, FreshNoise, NoisingProcess, RecordingNoise, SamplerConfig, ScoreModel, State, Streams,
 };
 use isotropy_groups::group::Se2;
-use isotropy_groups::representation::image_motion::{ImageMotion, Motion, MotionFrame};
+use isotropy_groups::representation::image_motion::{ImageMotion, MotionFrame};
+use isotropy_groups::representation::motion::Motion;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
