@@ -39,6 +39,7 @@ fn experiment(sets: &[&str]) -> Experiment {
 }
 
 fn unet(criterion: &mut Criterion) {
+    runner::memory::keep_freed();
     tch::set_num_threads(2);
     let options = (Kind::Float, Device::Cpu);
     let streams = Streams::new(0);

@@ -138,15 +138,3 @@ pub fn evaluate(
         non_finite: (non_finite(state), state.batch_size()),
     })
 }
-
-/// Largest resident memory of the process so far, in bytes.
-pub fn peak_memory_bytes() -> u64 {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: getrusage fills the struct it is given; zeroed bytes are a valid rusage.
-    let kilobytes = unsafe {
-        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
-        usage.assume_init().ru_maxrss
-    };
-    // Linux counts in kilobytes, macOS in bytes.
-    kilobytes as u64 * if cfg!(target_os = "linux") { 1024 } else { 1 }
-}

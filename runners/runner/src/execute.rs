@@ -10,7 +10,7 @@ use crate::sampling::{self, Samples};
 use crate::services::TrainedModels;
 use crate::signals::StopFlag;
 use crate::train::trainer::{self, Trained};
-use crate::{device, resolve};
+use crate::{device, memory, resolve};
 use isotropy_core::{Dataset, Error, LoadContext, Result, Streams};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -154,7 +154,7 @@ pub fn finish(
         let mut metrics = report.to_json();
         metrics["training"] = trained.to_json();
         metrics["resources"] = json!({
-            "peak_memory_bytes": evaluation::peak_memory_bytes(),
+            "peak_memory_bytes": memory::peak_memory_bytes(),
             "seconds": started.elapsed().as_secs_f64(),
         });
         trainer::log_metrics(folder, trained, &report)?;

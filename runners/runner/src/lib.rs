@@ -14,6 +14,7 @@ pub mod evaluation;
 pub mod execute;
 pub mod experiment;
 pub mod guard;
+pub mod memory;
 pub mod output;
 mod plugins;
 pub mod progress;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 /// code (0 ok, 2 configuration, 3 data, 4 numbers, 75 interrupted and resumable, 1 the rest).
 pub fn main() -> ExitCode {
     guard::install_hook();
+    memory::keep_freed();
     let cli = Cli::parse();
     if cli.command.as_ref().is_some_and(Command::only_prints) {
         output::end_with_the_reader();
