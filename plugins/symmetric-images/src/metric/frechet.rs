@@ -4,7 +4,7 @@ use super::features::Features;
 use super::{finite, named};
 use isotropy_core::frechet::frechet_distance;
 use isotropy_core::{
-    Evaluation, Measured, Metric, MetricConfig, Result,
+    Error, Evaluation, Measured, Metric, MetricConfig, Result,
     schemars::{self, JsonSchema},
 };
 use isotropy_groups::representation::{ImagePermutation, PixelGroup};
@@ -19,6 +19,9 @@ use tch::Tensor;
 /// `frechet_spread`, the largest minus the smallest distance of `g` applied to the samples to the test
 /// images (Delta-FID). Both are 0 for a generator whose law is symmetric, up to the finite number of
 /// samples.
+///
+/// With `floor`, `frechet_floor`: the distance that as many real images have. It is far from 0 where the features
+/// outnumber the images.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFrechetConfig {
@@ -31,6 +34,12 @@ pub struct ImageFrechetConfig {
     /// The group of `frechet_invariance` and `frechet_spread`; null leaves both out.
     #[serde(default)]
     pub invariance: Option<PixelGroup>,
+    /// So many of the last test images are measured like samples, against the test images before them
+    /// (`frechet_floor`), and are no reference for the samples. Take as many as there are samples, and raise
+    /// `evaluate.reference` by them. Null: none.
+    #[serde(default)]
+    #[schemars(range(min = 2))]
+    pub floor: Option<i64>,
     /// Put before the names of the numbers.
     #[serde(default)]
     pub name: Option<String>,
@@ -39,6 +48,10 @@ pub struct ImageFrechetConfig {
 #[typetag::serde(name = "image-frechet")]
 impl MetricConfig for ImageFrechetConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
+        if let Some(count) = self.floor.filter(|count| *count < 2) {
+            let message = format!("a distance needs two images at least, not {count}");
+            return Err(Error::config("/floor", message));
+        }
         Ok(Box::new(self.clone()))
     }
 }
@@ -70,11 +83,26 @@ impl Metric for ImageFrechetConfig {
         let of_all = |images: Vec<Tensor>| -> Result<Vec<Tensor>> {
             images.iter().map(|images| network.of(images)).collect()
         };
-        let real = Tensor::f_cat(&of_all(orbit(self.orbit, reference))?, 0)?;
+        let aside = self.floor.unwrap_or(0);
+        let left = reference.size()[0] - aside;
+        if left < 2 {
+            let message = format!("{aside} of {} test images leave none", reference.size()[0]);
+            return Err(Error::config("/floor", message)
+                .with_help("raise `evaluate.reference`, or give null"));
+        }
+        let real = orbit(self.orbit, &reference.narrow(0, 0, left));
+        let real = Tensor::f_cat(&of_all(real)?, 0)?;
         let name = |name: &str| named(self.name.as_ref(), name);
+        let mut measured = Vec::new();
+        if aside > 0 {
+            let others = network.of(&reference.narrow(0, left, aside))?;
+            let floor = frechet_distance(&others, &real)?;
+            measured.push(Measured::neutral(name("frechet_floor"), floor));
+        }
         let Some(group) = self.invariance else {
             let distance = frechet_distance(&network.of(samples)?, &real)?;
-            return Ok(vec![Measured::lower(name("frechet"), distance)]);
+            measured.push(Measured::lower(name("frechet"), distance));
+            return Ok(measured);
         };
         let turned = of_all(orbit(Some(group), samples))?;
         let from_real: Vec<f64> = turned
@@ -90,7 +118,7 @@ impl Metric for ImageFrechetConfig {
         }
         let largest = |all: &[f64]| all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let smallest = from_real.iter().copied().fold(f64::INFINITY, f64::min);
-        Ok(vec![
+        measured.extend([
             // The first element is the identity.
             Measured::lower(name("frechet"), from_real[0]),
             Measured::lower(name("frechet_invariance"), largest(&pairs)),
@@ -99,6 +127,7 @@ impl Metric for ImageFrechetConfig {
                 pairs.iter().sum::<f64>() / pairs.len() as f64,
             ),
             Measured::lower(name("frechet_spread"), largest(&from_real) - smallest),
-        ])
+        ]);
+        Ok(measured)
     }
 }

@@ -174,6 +174,31 @@ fn frechet_distances_see_orbits() {
 }
 
 #[test]
+fn the_floor_of_a_frechet_distance_is_that_of_real_images_set_aside() {
+    let of = |images: &State| {
+        let json =
+            json!({"type": "image-frechet", "features": {"classifier": "c.json"}, "floor": 30});
+        measure(json, &images, &images, &RowMeans)
+    };
+    // The last 30 images are brighter by 1 in each of four rows: their means differ by 1 in each of four features.
+    let (dark, noise) = (normal("dark", &[30, 1, 4, 4]) * 0.1, Tensor::ones([30, 1, 4, 4], F64));
+    let both = images(Tensor::cat(&[&dark, &(&dark + noise)], 0));
+    let found = of(&both);
+    assert!((value(&found, "frechet_floor") - 4.0).abs() < 1e-9);
+    // All 60 samples lie between, with their variance around a mean that is off by a half.
+    assert!(value(&found, "frechet") > 0.9);
+    let config = |floor: i64| -> Box<dyn MetricConfig> {
+        let json =
+            json!({"type": "image-frechet", "features": {"classifier": "c"}, "floor": floor});
+        serde_json::from_value(json).unwrap()
+    };
+    assert!(config(1).build().is_err());
+    let metric = config(59).build().unwrap();
+    let error = with_evaluation(&both, &both, &RowMeans, |evaluation| metric.measure(evaluation));
+    assert!(format!("{:?}", error.err()).contains("59 of 60"));
+}
+
+#[test]
 fn runs_are_equivariant_where_model_and_noise_are() {
     let input = images(normal("i", &[4, 1, 6, 6]));
     let even = Shrink(Tensor::full([1], 0.7, F64));
