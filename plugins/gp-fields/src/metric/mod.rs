@@ -6,6 +6,7 @@ mod functions;
 mod log_likelihood;
 mod optimum;
 mod predictive;
+mod score_gap;
 pub mod scores;
 mod summary;
 
@@ -14,4 +15,5 @@ pub use functions::{GaussianProcessConfig, TuneConfig};
 pub use log_likelihood::{FieldLogLikelihoodConfig, Of};
 pub use optimum::GpOptimumConfig;
 pub use predictive::FieldPredictiveConfig;
+pub use score_gap::FieldScoreGapConfig;
 pub use summary::Summary;

@@ -93,6 +93,47 @@ fn apply(gram: &Gram, values: &Tensor) -> Tensor {
 }
 
 impl Oracle {
+    /// The exact score of data from a process, under the process of `context`.
+    ///
+    /// # Errors
+    /// When the states or the process do not suit it, or the prediction is not determined by the score.
+    pub(crate) fn new(
+        data: GaussianProcess,
+        predicts: PredictionKind,
+        claims: bool,
+        context: &ModelContext,
+    ) -> Result<Self> {
+        let spec = context.spec;
+        let index = spec.given(INDEX).filter(|index| index.index_axis.is_some());
+        let (Some(index), [_, d]) = (index, &spec.value.shape[..]) else {
+            return Err(Error::config(
+                "",
+                format!(
+                    "this oracle is for fields: values [B, N, d] with their points in '{INDEX}'"
+                ),
+            ));
+        };
+        let p = index.shape.last().copied().unwrap_or(0);
+        data.accepts(p, *d).map_err(|e| e.under("/kernel"))?;
+        let process = context.denoised()?;
+        process.accepts_prediction(predicts).map_err(|e| e.under("/predicts"))?;
+        if matches!(
+            predicts,
+            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits
+        ) {
+            return Err(Error::config("/predicts", "this oracle returns one score, nothing else"));
+        }
+        let plain = Translation::new(false);
+        if as_type::<Translation>(process.drive().as_ref()) != Some(&plain) {
+            return Err(Error::config("", "this oracle needs the drive `translations`"));
+        }
+        let of_state = process.kernel_of_state().ok_or_else(|| {
+            Error::config("", format!("{} has no Gaussian kernel on fields", process.name()))
+                .with_help("use the process `gaussian-process`")
+        })?;
+        Ok(Oracle { data, kernel: of_state, limit_mean: limit_mean(context)?, predicts, claims })
+    }
+
     /// The law of the values at the points of a state and times `t` (`[B]`).
     ///
     /// # Errors
@@ -209,41 +250,8 @@ impl OracleConfig {
         }
         let data =
             GaussianProcess::new(kernel).with_mean(self.mean.clone()).with_jitter(self.jitter);
-        let spec = context.spec;
-        let index = spec.given(INDEX).filter(|index| index.index_axis.is_some());
-        let (Some(index), [_, d]) = (index, &spec.value.shape[..]) else {
-            return Err(Error::config(
-                "",
-                format!(
-                    "this oracle is for fields: values [B, N, d] with their points in '{INDEX}'"
-                ),
-            ));
-        };
-        let p = index.shape.last().copied().unwrap_or(0);
-        data.accepts(p, *d).map_err(|e| e.under("/kernel"))?;
-        let process = context.denoised()?;
-        process.accepts_prediction(self.predicts).map_err(|e| e.under("/predicts"))?;
-        if matches!(
-            self.predicts,
-            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits
-        ) {
-            return Err(Error::config("/predicts", "this oracle returns one score, nothing else"));
-        }
-        let plain = Translation::new(false);
-        if as_type::<Translation>(process.drive().as_ref()) != Some(&plain) {
-            return Err(Error::config("", "this oracle needs the drive `translations`"));
-        }
-        let of_state = process.kernel_of_state().ok_or_else(|| {
-            Error::config("", format!("{} has no Gaussian kernel on fields", process.name()))
-                .with_help("use the process `gaussian-process`")
-        })?;
-        Ok(Oracle {
-            data,
-            kernel: of_state,
-            limit_mean: limit_mean(context)?,
-            predicts: self.predicts,
-            claims: self.claims(context),
-        })
+        let claims = self.claims(context);
+        Oracle::new(data, self.predicts, claims, context)
     }
 
     /// Data without a mean under a kernel that is declared equivariant have an equivariant score.

@@ -15,4 +15,5 @@ mod process;
 mod products;
 mod regression;
 mod sampling;
+mod score_gap;
 mod support;
