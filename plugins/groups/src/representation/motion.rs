@@ -57,7 +57,7 @@ impl Motion {
         Self { shift: turn(&back, &self.shift).neg(), angle: back }
     }
 
-    /// `exp(omega, v)`: [`Se2`]'s, with the angle kept unwrapped.
+    /// `exp(omega, v)`: that of [`Se2`](crate::group::Se2), with the angle kept unwrapped.
     pub fn exp(omega: &Tensor, v: &Tensor) -> Self {
         let s = omega.square();
         let shift = math::sinc(&s) * v + omega * math::one_minus_cos(&s) * quarter(v);

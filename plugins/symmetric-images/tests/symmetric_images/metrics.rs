@@ -178,7 +178,7 @@ fn the_floor_of_a_frechet_distance_is_that_of_real_images_set_aside() {
     let of = |images: &State| {
         let json =
             json!({"type": "image-frechet", "features": {"classifier": "c.json"}, "floor": 30});
-        measure(json, &images, &images, &RowMeans)
+        measure(json, images, images, &RowMeans)
     };
     // The last 30 images are brighter by 1 in each of four rows: their means differ by 1 in each of four features.
     let (dark, noise) = (normal("dark", &[30, 1, 4, 4]) * 0.1, Tensor::ones([30, 1, 4, 4], F64));
