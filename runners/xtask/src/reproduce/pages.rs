@@ -71,6 +71,7 @@ pub(super) const GP2D: Timed = Timed {
     configs: "gp",
     variants: &[
         trained(("squared exponential", "E(2)"), "fields-se", "fields-se", &[], "GP .56; .56"),
+        trained(("squared exponential", "E(2), longer"), "fields-se-long", "fields-se", LONG, "-"),
         trained(
             ("squared exponential", "attention"),
             "fields-se-plain",
@@ -86,6 +87,13 @@ pub(super) const GP2D: Timed = Timed {
             "GP .66; .65",
         ),
         trained(
+            ("without curl", "E(2), longer"),
+            "fields-curl-free-long",
+            "fields-curl-free",
+            LONG,
+            "-",
+        ),
+        trained(
             ("without curl", "attention"),
             "fields-curl-free-plain",
             "fields-curl-free-plain",
@@ -98,6 +106,13 @@ pub(super) const GP2D: Timed = Timed {
             "fields-divergence-free",
             &[],
             "GP .66; .66",
+        ),
+        trained(
+            ("without divergence", "E(2), longer"),
+            "fields-divergence-free-long",
+            "fields-divergence-free",
+            LONG,
+            "-",
         ),
         trained(
             ("without divergence", "attention"),
@@ -120,21 +135,6 @@ pub(super) const GP2D: Timed = Timed {
             "4-fields-plain",
             "fields-divergence-free-plain",
             FIELDS_4,
-            "-",
-        ),
-        trained(("squared exponential", "E(2), longer"), "fields-se-long", "fields-se", LONG, "-"),
-        trained(
-            ("without curl", "E(2), longer"),
-            "fields-curl-free-long",
-            "fields-curl-free",
-            LONG,
-            "-",
-        ),
-        trained(
-            ("without divergence", "E(2), longer"),
-            "fields-divergence-free-long",
-            "fields-divergence-free",
-            LONG,
             "-",
         ),
     ],

@@ -103,7 +103,8 @@ impl Run<'_> {
         folder.join(format!("evaluations/step-{step}"))
     }
 
-    /// The steps at which it is measured, the last one being the end; none before it has begun.
+    /// The steps at which it is measured: those of the checkpoints that are kept, the last one being the end. None before
+    /// it has begun.
     fn steps(&self) -> Vec<u64> {
         let Ok(config) = fs::read_to_string(self.trained().join("config.json")) else {
             return Vec::new();
@@ -112,7 +113,11 @@ impl Run<'_> {
         let (Some(last), Some(every)) = (training_steps(&config), whole("every")) else {
             return Vec::new();
         };
-        (1..).map(|k| k * every).take_while(|step| *step < last).chain([last]).collect()
+        let mut steps: Vec<u64> =
+            (1..).map(|k| k * every).take_while(|step| *step < last).chain([last]).collect();
+        // The older ones are gone.
+        let kept = whole("keep").map_or(steps.len(), |kept| kept as usize);
+        steps.split_off(steps.len().saturating_sub(kept))
     }
 
     /// Where the numbers of a step are.
@@ -493,6 +498,11 @@ mod tests {
         let plain = PAGE.run(scratch.path(), &PAGE.variants[0], 0);
         assert_eq!(plain.steps(), [100, 200, 300]);
         assert_eq!(plain.seconds_of_a_step(), Some(0.25));
+        let config = plain.folder().join("config.json");
+        let whole = fs::read_to_string(&config).expect("a file");
+        write(&config, &whole.replace("\"keep\": 9", "\"keep\": 2"));
+        assert_eq!(plain.steps(), [200, 300], "the first one is not kept");
+        write(&config, &whole);
         assert!(!plain.done(), "step 200 is missing");
         let two_hundred = plain.measured(200).join("metrics.json");
         write(&two_hundred, "{\"frechet\": 5.0}");
