@@ -5,13 +5,13 @@
 use isotropy_core::conformance::representation::check_representation;
 use isotropy_core::conformance::{CheckResult, Status};
 use isotropy_core::{
-    Drive, Element, Field, FiniteGroup, Group, Moves, Representation, RepresentationConfig, State,
-    Stream, Streams, Xi,
+    Drive, Element, Error, Field, FiniteGroup, Group, Moves, Representation, RepresentationConfig,
+    State, Stream, Streams, Xi,
 };
 use isotropy_groups::group::{Cyclic, Dihedral, Se3, So3, SoN};
 use isotropy_groups::representation::{
-    Defining, Hyperspherical, HypersphericalChart, ImagePermutation, Linear, LinearRepresentation,
-    PixelGroup, Translation, as_linear, image_rotation::ImageRotation,
+    Defining, Hyperspherical, HypersphericalChart, ImagePermutation, ImageShift, Linear,
+    LinearRepresentation, PixelGroup, Translation, as_linear, image_rotation::ImageRotation,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -341,6 +341,29 @@ fn hyperspherical_coordinates_hold_up_to_dimension_eight() {
         let omega: Vec<f64> = (0..n).map(|j| -(j.min(n - 2) as f64)).collect();
         assert!(worst(&drive.ito(&x, &[1.0]), &Tensor::from_slice(&omega).unsqueeze(0)) < 1e-14);
     }
+}
+
+#[test]
+fn shifts_go_round_to_the_right_and_upwards() {
+    let shifts = ImageShift::new(3, 4, 1).unwrap();
+    let image = Tensor::arange(12, DOUBLE).reshape([1, 1, 3, 4]);
+    let index = |k: i64| Tensor::from_slice(&[k]);
+    let moved = |right: i64, up: i64| {
+        let g = Element(vec![index(right), index(up)]);
+        Vec::<f64>::try_from(shifts.shift(&g, &image).unwrap().flatten(0, -1)).unwrap()
+    };
+    assert_eq!(moved(1, 0), [3., 0., 1., 2., 7., 4., 5., 6., 11., 8., 9., 10.]);
+    assert_eq!(moved(0, 1), [4., 5., 6., 7., 8., 9., 10., 11., 0., 1., 2., 3.]);
+    assert_eq!(shifts.group().finite().unwrap().order(), 12);
+    let even = ImageShift::new(6, 4, 2).unwrap();
+    assert_eq!(even.group().finite().unwrap().order(), 6);
+    for (rows, columns, step, place) in [(0, 4, 1, "/rows"), (6, 4, 4, "/step"), (6, 4, 0, "/step")]
+    {
+        let refused = ImageShift::new(rows, columns, step).unwrap_err();
+        assert!(matches!(&refused, Error::Config { pointer, .. } if pointer == place), "{refused}");
+    }
+    let other = State::new(Field::new(Tensor::zeros([1, 1, 4, 4], DOUBLE), Moves::Image));
+    assert!(shifts.accepts(&other.spec()).unwrap_err().to_string().contains("3x4"));
 }
 
 /// The plane's quarter turns on pixels, on the plane and by interpolation are one and the same.

@@ -45,6 +45,17 @@ pub enum InitialScale {
     Published,
 }
 
+/// What a convolution sees beyond the border of an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boundary {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// The other side of the image, as if it were on a torus: convolutions then commute with shifts.
+    Periodic,
+}
+
 /// A group and how a network is equivariant under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Symmetry {
@@ -181,8 +192,7 @@ enum Expansion {
     Lifted { index: Tensor, copy: RefCell<Option<Tensor>> },
 }
 
-/// A convolution of stride 1 that keeps the size of the image (zero padding), with an odd kernel and a
-/// bias.
+/// A convolution of stride 1 that keeps the size of the image, with an odd kernel and a bias.
 #[derive(Debug)]
 pub struct Conv {
     weight: Tensor,
@@ -192,6 +202,7 @@ pub struct Conv {
     from: Channels,
     to: Channels,
     side: i64,
+    boundary: Boundary,
     expansion: Expansion,
     /// The dense kernel and bias while the weights are held.
     kept: RefCell<Option<(Tensor, Tensor)>>,
@@ -256,10 +267,17 @@ impl Conv {
             from,
             to,
             side,
+            boundary: Boundary::Zeros,
             expansion,
             kept: RefCell::default(),
             held: std::cell::Cell::new(false),
         }
+    }
+
+    /// The same convolution with something else beyond the border than zeros.
+    #[must_use]
+    pub fn with_boundary(self, boundary: Boundary) -> Self {
+        Self { boundary, ..self }
     }
 
     /// The dense kernel, `[to, from, side, side]` in channels.
@@ -319,6 +337,10 @@ impl Conv {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (kernel, bias) = self.kernel_in(x.kind());
         let padding = self.side / 2;
+        if self.boundary == Boundary::Periodic && padding > 0 {
+            let around = channels_last(&x.pad([padding; 4], "circular", None));
+            return around.conv2d(&kernel, Some(bias), [1, 1], [0, 0], [1, 1], 1);
+        }
         x.conv2d(&kernel, Some(bias), [1, 1], [padding, padding], [1, 1], 1)
     }
 
@@ -336,6 +358,11 @@ impl Conv {
             }
         }
     }
+}
+
+/// The same images with their channels beside one another in memory.
+pub(crate) fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
 /// Whether operations on this variable are recorded for gradients at the moment.

@@ -5,7 +5,7 @@
 
 use crate::embedding::{Layout, sinusoidal};
 use crate::layers::Linear;
-use crate::symmetric::{Channels, Conv, ConvShape, Norm, Symmetry};
+use crate::symmetric::{Boundary, Channels, Conv, ConvShape, Norm, Symmetry, channels_last};
 use isotropy_core::{Error, Result};
 use tch::Tensor;
 use tch::nn::{Init, Path};
@@ -31,10 +31,19 @@ pub struct UnetSizes {
     pub dropout: f64,
     /// Rows and columns of the kernels; odd.
     pub kernel: i64,
+    /// What convolutions see beyond the border.
+    pub boundary: Boundary,
     /// Rows of the class table; none without classes.
     pub classes: Option<i64>,
     /// Whether the last layer of every residual branch and of the network starts at zero.
     pub zero_init: bool,
+}
+
+impl UnetSizes {
+    /// Pixels that one of the coarsest level covers, in a row.
+    pub fn factor(&self) -> i64 {
+        1 << (self.multipliers.len() - 1)
+    }
 }
 
 /// The period of the slowest frequency of the time embedding.
@@ -74,6 +83,7 @@ impl Builder<'_> {
     fn conv(&self, path: &Path, from: Channels, to: Channels, side: i64, last: bool) -> Conv {
         let zero = last && self.sizes.zero_init;
         Conv::new(path, self.symmetry, ConvShape { from, to, side, zero })
+            .with_boundary(self.sizes.boundary)
     }
 }
 
@@ -361,11 +371,6 @@ impl Unet {
             .chain(blocks.flat_map(Block::convolutions))
             .chain(attentions.flat_map(|attention| [&attention.qkv, &attention.projection]))
     }
-}
-
-/// The same images with their channels beside one another in memory.
-fn channels_last(x: &Tensor) -> Tensor {
-    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
 /// Numbers of the published default for `attention`: levels whose image is 32, 16 or 8 pixels wide

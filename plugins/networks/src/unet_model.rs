@@ -1,12 +1,12 @@
 //! The U-Net as a score model: what it is given, what it predicts, what it claims.
 
-use crate::symmetric::{InitialScale, Symmetry, SymmetryBy};
+use crate::symmetric::{Boundary, InitialScale, Symmetry, SymmetryBy};
 use crate::unet::{Unet, UnetSizes, published_attention, published_multipliers};
 use isotropy_core::{
     Error, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Representation, Result,
     ScoreModel, State, TimeDomain, representation::as_type,
 };
-use isotropy_groups::representation::{ImagePermutation, PixelGroup};
+use isotropy_groups::representation::{ImagePermutation, ImageShift, PixelGroup};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
@@ -50,6 +50,9 @@ pub struct UnetConfig {
     /// symmetry of the square: take 5, or `lifted`.
     #[schemars(range(min = 1, max = 15))]
     pub kernel: i64,
+    /// What convolutions see beyond the border: `zeros`, or `periodic`, the other side of the image. A periodic network commutes
+    /// with shifts (`image-shift`) by the pixels that one of its coarsest level covers.
+    pub boundary: Boundary,
     /// Rows of the class table (the context field `label` counts from 0); null for no classes. The
     /// released code has 1000 whatever the data.
     #[schemars(inner(range(min = 1, max = 1_000_000)))]
@@ -97,6 +100,7 @@ impl Default for UnetConfig {
             head_channels: 32,
             dropout: 0.1,
             kernel: 3,
+            boundary: Boundary::Zeros,
             classes: None,
             self_conditioning: false,
             condition_on: None,
@@ -173,8 +177,14 @@ impl UnetModel {
         }
         // Tied features are scalars, so the network commutes with whatever its kernels commute with.
         let commutes = symmetry.commutes(config.kernel);
-        let claims = acting.zip(commutes).is_some_and(|(action, ours)| {
+        let turns = acting.zip(commutes).is_some_and(|(action, ours)| {
             ours.contains(action.pixels()) && action.accepts(context.spec).is_ok()
+        });
+        let shifting = context.symmetry.and_then(as_type::<ImageShift>);
+        let shifts = shifting.is_some_and(|action| {
+            config.boundary == Boundary::Periodic
+                && action.step() % sizes.factor() == 0
+                && action.accepts(context.spec).is_ok()
         });
         Ok(Self {
             network: Unet::new(path, &sizes, &symmetry)?,
@@ -184,7 +194,7 @@ impl UnetModel {
             self_conditioning: config.self_conditioning,
             beside: beside.0,
             classes: config.classes,
-            claims,
+            claims: turns || shifts,
         })
     }
 
@@ -274,6 +284,14 @@ impl UnetConfig {
         if self.kernel % 2 == 0 {
             return Err(Error::config("/kernel", "kernels have an odd number of rows"));
         }
+        let coarsest = side.iter().map(|n| n / factor).min().unwrap_or(0);
+        if self.boundary == Boundary::Periodic && self.kernel / 2 > coarsest {
+            let message = format!(
+                "kernels of {} rows go more than once around images of {coarsest} pixels, the coarsest level's",
+                self.kernel
+            );
+            return Err(Error::config("/kernel", message));
+        }
         if self.channels % 2 != 0 {
             return Err(Error::config("/channels", "the time embedding needs an even number"));
         }
@@ -298,6 +316,7 @@ impl UnetConfig {
             head_channels: self.head_channels,
             dropout: self.dropout,
             kernel: self.kernel,
+            boundary: self.boundary,
             classes: self.classes,
             zero_init: self.zero_init,
         })

@@ -88,16 +88,20 @@ const TASKS: &[Entry] = &[
     },
     Entry {
         name: "reproduce",
-        usage: "reproduce PAGE [--seeds N] [--jobs N] [--table] [--runner FILE]",
+        usage: "reproduce PAGE [--seeds N] [--only NAME] [--jobs N] [--table] [--runner FILE]",
         summary: "Runs what a page of results reports, and writes its table",
         details: "Each configuration in configs/PAGE is run with seeds 0 .. N-1 (default 3), --jobs at a time (default \
                   1; each takes the threads that its configuration says). Runs that are there are kept, interrupted \
-                  ones go on. With --table the table is written of what is there. With --runner nothing is built, and \
-                  this runner is started. Pages: lie, gp1d, gp2d, images, bridges.",
+                  ones go on. --only takes the runs whose folder has NAME in its name (runs/PAGE/VARIANT-seedN). With \
+                  --table the table is written of what is there. With --runner nothing is built, and this runner is \
+                  started. What pages with curves measured is kept in docs/src/results/PAGE-runs.jsonl, so tables and \
+                  curves hold earlier runs as well; runs that are here replace their lines. Pages: lie, gp1d, gp2d, \
+                  images, bridges.",
         examples: &[
             "cargo xtask reproduce lie --jobs 2",
             "cargo xtask reproduce lie --seeds 1 --table",
             "cargo xtask reproduce images --jobs 2",
+            "cargo xtask reproduce images --only lifted-seed2",
         ],
     },
     Entry {
@@ -155,8 +159,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
 /// The arguments of `reproduce`.
 fn request(entry: &Entry, rest: &[OsString]) -> Result<Request, String> {
     let usage = |what: String| format!("{what}\n\nusage: cargo xtask {}", entry.usage);
-    let mut request =
-        Request { page: String::new(), seeds: 3, jobs: 1, table_only: false, runner: None };
+    let mut request = Request {
+        page: String::new(),
+        seeds: 3,
+        jobs: 1,
+        only: None,
+        table_only: false,
+        runner: None,
+    };
     let mut words = rest.iter().map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = words.next() {
         let mut count = || {
@@ -168,6 +178,10 @@ fn request(entry: &Entry, rest: &[OsString]) -> Result<Request, String> {
         match word.as_str() {
             "--seeds" => request.seeds = count()?,
             "--jobs" => request.jobs = count()? as usize,
+            "--only" => {
+                let name = words.next().filter(|name| !name.starts_with('-'));
+                request.only = Some(name.ok_or_else(|| usage("`--only` needs a name".to_owned()))?);
+            }
             "--table" => request.table_only = true,
             "--runner" => {
                 let file =
@@ -260,15 +274,24 @@ mod tests {
         assert_eq!(parsed("libtorch"), Ok(Task::Libtorch(Set::Cpu)));
         assert_eq!(parsed("libtorch --cuda"), Ok(Task::Libtorch(Set::Cuda)));
         assert_eq!(parsed("generate --check"), Ok(Task::Generate { check: true }));
-        let request =
-            Request { page: "lie".into(), seeds: 2, jobs: 4, table_only: false, runner: None };
-        assert_eq!(parsed("reproduce lie --seeds 2 --jobs 4"), Ok(Task::Reproduce(request)));
+        let request = Request {
+            page: "lie".into(),
+            seeds: 2,
+            jobs: 4,
+            only: Some("torus".into()),
+            table_only: false,
+            runner: None,
+        };
+        let line = "reproduce lie --seeds 2 --jobs 4 --only torus";
+        assert_eq!(parsed(line), Ok(Task::Reproduce(request)));
         for line in [
             "",
             "reproduce",
             "reproduce nothing",
             "reproduce lie --seeds",
             "reproduce lie --jobs 0",
+            "reproduce lie --only",
+            "reproduce lie --only --table",
             "tset",
             "test --cuda",
             "libtorch cuda",

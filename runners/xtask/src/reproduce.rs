@@ -4,6 +4,8 @@
 //! again, and what was interrupted goes on, so the command can be repeated until it is done.
 
 mod pages;
+mod record;
+mod table;
 mod timed;
 
 use std::fmt::Write as _;
@@ -90,6 +92,8 @@ pub struct Request {
     pub seeds: u32,
     /// Runs at the same time.
     pub jobs: usize,
+    /// Only the runs whose folder has this in its name.
+    pub only: Option<String>,
     /// Only write the table, of what is there.
     pub table_only: bool,
     /// This runner, in place of one that is built now.
@@ -112,7 +116,10 @@ pub fn reproduce(project: &Project, request: &Request) -> Outcome<()> {
     if let Some(page) = TIMED.iter().find(|page| page.name == request.page) {
         build()?;
         if !request.table_only {
-            let units = page.units(&project.root, request.seeds);
+            let mut units = page.units(&project.root, request.seeds);
+            let names: Vec<String> = units.iter().map(timed::Unit::name).collect();
+            units.retain(|unit| request.only.as_ref().is_none_or(|part| unit.named(part)));
+            wanted(request, &units, &names)?;
             let (done, all) = units
                 .iter()
                 .map(timed::Unit::count)
@@ -128,7 +135,13 @@ pub fn reproduce(project: &Project, request: &Request) -> Outcome<()> {
         Failure::new(format!("nothing to reproduce is called `{}`", request.page))
             .help(format!("there is: {}", pages().join(", ")))
     })?;
-    let runs = page.runs(&project.root, request.seeds);
+    let mut runs = page.runs(&project.root, request.seeds);
+    let names: Vec<String> = runs.iter().map(|run| run.folder.display().to_string()).collect();
+    let named = |run: &Run, part: &String| {
+        run.folder.file_name().is_some_and(|name| name.to_string_lossy().contains(part))
+    };
+    runs.retain(|run| request.only.as_ref().is_none_or(|part| named(run, part)));
+    wanted(request, &runs, &names)?;
     if !request.table_only {
         build()?;
         let missing = runs.iter().filter(|run| !run.done());
@@ -141,6 +154,17 @@ pub fn reproduce(project: &Project, request: &Request) -> Outcome<()> {
         .map_err(|e| Failure::io(format!("cannot write {}", path.display()), &e))?;
     eprintln!("{}", path.display());
     Ok(())
+}
+
+/// Refuses `--only` where it leaves nothing.
+fn wanted<T>(request: &Request, left: &[T], names: &[String]) -> Outcome<()> {
+    match &request.only {
+        Some(part) if left.is_empty() => {
+            let help = format!("there is:\n{}", names.join("\n"));
+            Err(Failure::new(format!("no run has `{part}` in its name")).help(help))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One run of one configuration.

@@ -17,6 +17,7 @@
 //! | [`Permutation`], [`PointPermutation`] | finite groups on cosets; regular | - |
 //! | [`DirectSum`], [`TensorProduct`], [`Dual`] | of [`Linear`] representations | - |
 //! | [`ImagePermutation`] | flips and quarter turns | - |
+//! | [`ImageShift`] | periodic shifts by whole pixels | - |
 //! | [`Trivial`] | one element | - |
 
 mod charted;
@@ -27,6 +28,7 @@ mod hyperspherical;
 pub mod image_motion;
 mod image_permutation;
 pub mod image_rotation;
+mod image_shift;
 mod irrep;
 mod linear;
 mod matrices;
@@ -48,6 +50,7 @@ pub use defining::{Defining, DefiningConfig};
 pub use generators::{Generators, GeneratorsConfig};
 pub use hyperspherical::{Hyperspherical, HypersphericalChart, HypersphericalConfig};
 pub use image_permutation::{ImagePermutation, ImagePermutationConfig, PixelGroup};
+pub use image_shift::{ImageShift, ImageShiftConfig};
 pub use irrep::{IrrepConfig, IrrepsConfig, Rotated};
 pub use matrices::{Linear, LinearRepresentation, as_linear};
 pub use permutation::{Permutation, PermutationConfig, Permuted, PointPermutation, RegularConfig};

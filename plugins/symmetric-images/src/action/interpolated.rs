@@ -62,6 +62,18 @@ impl Interpolation {
     }
 }
 
+/// Which pixels the action keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mask {
+    /// All.
+    #[default]
+    None,
+    /// Those whose centre lies in the disk inscribed in the picture; the others become `fill`. A turn brings no corner
+    /// into the disk, so it is an action on what is shown there, whatever stands in the corners.
+    Disk,
+}
+
 /// libtorch's numbers for what lies outside.
 const ZEROS: i64 = 0;
 const REFLECTION: i64 = 2;
@@ -79,6 +91,8 @@ pub struct ImageInterpolationConfig {
     pub noise: Interpolation,
     /// The value outside of the picture: -1 is black.
     pub fill: f64,
+    /// Which pixels are kept: `none` masks nothing, `disk` all but the inscribed disk. Noise is moved without a mask.
+    pub mask: Mask,
 }
 
 impl Default for ImageInterpolationConfig {
@@ -88,6 +102,7 @@ impl Default for ImageInterpolationConfig {
             interpolation: Interpolation::Bilinear,
             noise: Interpolation::Nearest,
             fill: -1.0,
+            mask: Mask::None,
         }
     }
 }
@@ -107,7 +122,7 @@ isotropy_core::register!(
     "image-interpolation",
     ImageInterpolationConfig,
     "turns and shifts of images by interpolation, pixels as they are",
-    r#"{"type": "image-interpolation", "group": "rotations"}"#
+    r#"{"type": "image-interpolation", "group": "rotations", "mask": "disk"}"#
 );
 
 /// The action.
@@ -116,6 +131,7 @@ pub struct ImageInterpolation {
     group: PlaneGroup,
     interpolation: Interpolation,
     fill: f64,
+    mask: Mask,
     /// Value of libtorch's `padding_mode`.
     outside: i64,
     noise: Option<Box<Self>>,
@@ -128,6 +144,7 @@ impl ImageInterpolation {
             group: config.group,
             interpolation: config.noise,
             fill: 0.0,
+            mask: Mask::None,
             outside: REFLECTION,
             noise: None,
         };
@@ -135,6 +152,7 @@ impl ImageInterpolation {
             group: config.group,
             interpolation: config.interpolation,
             fill: config.fill,
+            mask: config.mask,
             outside: ZEROS,
             noise: Some(Box::new(noise)),
         }
@@ -192,12 +210,25 @@ impl ImageInterpolation {
         let matrix = Tensor::stack(&rows, 1).reshape([batch, 2, 3]).to_kind(images.kind());
         let flat = images.reshape([batch, -1, height, width]);
         let grid = Tensor::affine_grid_generator(&matrix, flat.size(), false);
-        flat.grid_sampler(&grid, self.interpolation.mode(), self.outside, false).reshape(shape)
+        let moved = flat.grid_sampler(&grid, self.interpolation.mode(), self.outside, false);
+        match self.mask {
+            Mask::None => moved,
+            Mask::Disk => moved * disk(height, width, (images.kind(), images.device())),
+        }
+        .reshape(shape)
     }
 
     fn act_on(&self, g: &Element, images: &Tensor) -> Tensor {
         self.moved(g, &(images - self.fill)) + self.fill
     }
+}
+
+/// 1 in the inscribed disk and 0 outside, `[H, W]`.
+fn disk(height: i64, width: i64, options: (Kind, Device)) -> Tensor {
+    let axis = |n: i64| Tensor::arange(n, options) - 0.5 * (n - 1) as f64;
+    let radius = 0.5 * height.min(width) as f64;
+    let squares = axis(height).square().unsqueeze(1) + axis(width).square().unsqueeze(0);
+    squares.le(radius * radius).to_kind(options.0)
 }
 
 impl Representation for ImageInterpolation {

@@ -3,5 +3,7 @@
 mod interpolated;
 mod pose;
 
-pub use interpolated::{ImageInterpolation, ImageInterpolationConfig, Interpolation, PlaneGroup};
+pub use interpolated::{
+    ImageInterpolation, ImageInterpolationConfig, Interpolation, Mask, PlaneGroup,
+};
 pub use pose::pose;

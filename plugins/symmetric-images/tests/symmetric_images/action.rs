@@ -7,9 +7,9 @@ use isotropy_core::{
     CoupledNoise, Element, Field, FieldSpec, FreshNoise, Moves, Noise, Representation, State,
     StateSpec, Streams, Xi,
 };
-use isotropy_groups::representation::{ImagePermutation, PixelGroup};
+use isotropy_groups::representation::{ImagePermutation, ImageShift, PixelGroup};
 use isotropy_symmetric_images::action::{
-    ImageInterpolation, ImageInterpolationConfig, Interpolation, PlaneGroup, pose,
+    ImageInterpolation, ImageInterpolationConfig, Interpolation, Mask, PlaneGroup, pose,
 };
 use serde_json::json;
 use std::f64::consts::PI;
@@ -97,6 +97,68 @@ fn a_quarter_turn_is_that_of_the_pixels() {
         let error = (found.x() - exact.moved(1, &x)).abs().max().double_value(&[]);
         assert!(error < 1e-9, "{interpolation:?}: {error}");
     }
+}
+
+#[test]
+fn a_masked_action_shows_the_disk_and_what_was_in_it() {
+    let config = ImageInterpolationConfig {
+        interpolation: Interpolation::Bicubic,
+        mask: Mask::Disk,
+        ..ImageInterpolationConfig::default()
+    };
+    let masked = ImageInterpolation::new(&config);
+    let plain = action(PlaneGroup::Rotations, Interpolation::Bicubic);
+    let turned = |action: &dyn Representation, angle: f64, x: &Tensor| {
+        let g = Element::from(Tensor::full([1, 1], angle, F64));
+        action.act(&g, &image(x.shallow_clone())).unwrap().x().shallow_clone()
+    };
+    let largest = |x: &Tensor| x.abs().max().double_value(&[]);
+    let x = blobs(&L, -1.0);
+    let corner = x.copy();
+    let _ = corner.narrow(2, 0, 1).narrow(3, 0, 1).fill_(1.0);
+    // 0.8 radians bring the corner upon the upper edge, outside of the disk: a pixel there is seen without a mask only.
+    let difference = |action: &dyn Representation| {
+        largest(&(turned(action, 0.8, &x) - turned(action, 0.8, &corner)))
+    };
+    assert_eq!(difference(&masked), 0.0);
+    let quarter = |action: &dyn Representation| {
+        largest(&(turned(action, PI / 2.0, &x) - turned(action, PI / 2.0, &corner)))
+    };
+    assert!(quarter(&masked) == 0.0 && quarter(&plain) > 1.9);
+    // 28 x 28 pixels: the disk has radius 14. Inside of it the mask changes nothing.
+    let inside: Vec<bool> = (0..28 * 28)
+        .map(|k| (f64::from(k % 28) - 13.5).hypot(f64::from(k / 28) - 13.5) <= 14.0)
+        .collect();
+    let values = |x: Tensor| Vec::<f64>::try_from(x.flatten(0, -1)).unwrap();
+    let (shown, all) =
+        (values(turned(&masked, 0.8, &corner)), values(turned(&plain, 0.8, &corner)));
+    for ((shown, all), inside) in shown.into_iter().zip(all).zip(inside) {
+        assert_eq!(shown, if inside { all } else { -1.0 });
+    }
+}
+
+/// Shifts of a picture without symmetry: its canonical element moves with it, and so does noise.
+#[test]
+fn noise_is_coupled_to_periodic_shifts() {
+    let shifts = ImageShift::new(28, 28, 4).unwrap();
+    let state = image(Streams::new(6).stream("x", 0).normal(&[3, 1, 28, 28], F64));
+    let index = |values: [i64; 3]| Tensor::from_slice(&values);
+    let g = Element(vec![index([1, 0, 6]), index([0, 5, 3])]);
+    let moved = shifts.act(&g, &state).unwrap();
+    let (here, there) = (canonical(&shifts, &state).unwrap(), canonical(&shifts, &moved).unwrap());
+    let group = shifts.group();
+    let expected = group.compose(&g, &here.element);
+    assert_eq!(group.distance(&there.element, &expected).max().double_value(&[]), 0.0);
+    assert_eq!(here.ties.max().int64_value(&[]), 1);
+    let translations = process(json!({"type": "cosine"}));
+    let drawn = |state: &State| {
+        let mut noise =
+            CoupledNoise::new(FreshNoise::new(&Streams::new(4), "shifts"), &shifts, state).unwrap();
+        let like = Xi::from(state.x().shallow_clone());
+        noise.unit(0, state, &like, translations.as_ref()).unwrap()
+    };
+    let expected = shifts.shift(&g, drawn(&state).single()).unwrap();
+    assert_eq!((drawn(&moved).single() - expected).abs().max().double_value(&[]), 0.0);
 }
 
 #[test]

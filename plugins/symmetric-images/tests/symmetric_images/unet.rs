@@ -2,11 +2,11 @@
 
 use isotropy_core::conformance::{CheckResult, Status, model::check_model};
 use isotropy_core::{
-    Error, Field, FieldSpec, ModelConfig, ModelContext, Moves, NoisingProcess, Prediction,
+    Element, Error, Field, FieldSpec, ModelConfig, ModelContext, Moves, NoisingProcess, Prediction,
     PredictionKind, ProcessConfig, RepresentationConfig, Result, ScoreModel, State, StateSpec,
     Streams, registry,
 };
-use isotropy_groups::representation::{ImagePermutation, PixelGroup};
+use isotropy_groups::representation::{ImagePermutation, ImageShift, PixelGroup};
 use isotropy_networks::symmetric::{Channels, Conv, ConvShape, Symmetry};
 use isotropy_networks::unet_model::{LABEL, UnetConfig, UnetModel};
 use serde::{Deserialize, Serialize};
@@ -136,6 +136,60 @@ fn tied_and_lifted_networks_are_equivariant_and_plain_ones_are_not() {
             assert!(double < 1e-12, "{by} {name}: {double}");
         }
     }
+}
+
+/// A network on a torus commutes with shifts by what a pixel of its coarsest level covers, and with no others; zeros beyond
+/// the border break even those. Its kernels may be tied as well.
+#[test]
+fn a_periodic_network_commutes_with_shifts() {
+    let violation = |extra: Value, step: i64, kind: Kind| {
+        let (x, predict) = predictor(small(extra), PixelGroup::Square, kind);
+        let shifts = ImageShift::new(8, 8, step).unwrap();
+        let moved = |a: &Tensor| {
+            let index = |k: i64| Tensor::from_slice(&[k, 1]);
+            shifts.shift(&Element(vec![index(1), index(0)]), a).unwrap()
+        };
+        let here = predict(&x);
+        let error = (predict(&moved(&x)) - moved(&here)).abs().max().double_value(&[]);
+        error / here.abs().mean(Kind::Double).double_value(&[])
+    };
+    for by in ["none", "tied-s", "lifted"] {
+        let periodic = json!({"boundary": "periodic", "symmetry_by": by, "group": "square"});
+        let (single, double) = (
+            violation(periodic.clone(), 2, Kind::Float),
+            violation(periodic.clone(), 2, Kind::Double),
+        );
+        println!("{by}: f32 {single:.1e}, f64 {double:.1e}");
+        assert!(single < 5e-5, "{by}: {single}");
+        assert!(double < 1e-12, "{by}: {double}");
+        assert!(violation(periodic.clone(), 1, Kind::Float) > 0.01, "{by}");
+        let turned = self::violation(small(periodic), PixelGroup::Square, Kind::Double);
+        assert!((turned < 1e-12) == (by != "none"), "{by}: {turned}");
+    }
+    assert!(violation(json!({"boundary": "zeros"}), 2, Kind::Float) > 0.01);
+}
+
+#[test]
+fn a_network_claims_the_shifts_that_it_commutes_with() {
+    let (spec, process) = (images(1, 8), cosine());
+    let claims = |boundary: &str, step: i64| {
+        let symmetry = ImageShift::new(8, 8, step).unwrap();
+        let context = ModelContext {
+            spec: &spec,
+            process: Some(process.as_ref()),
+            symmetry: Some(&symmetry),
+        };
+        process.symmetric_under(&symmetry, &spec).unwrap();
+        let json = config(small(json!({"boundary": boundary})));
+        let store = VarStore::new(Device::Cpu);
+        let claims = UnetModel::new(&json, &store.root(), &context).unwrap().claims_symmetry();
+        // What is claimed is checked.
+        assert_eq!(failed(&check_model(&json, &context, &Streams::new(2))), [""; 0]);
+        claims
+    };
+    // Two levels: a pixel of the second one covers two.
+    assert!(claims("periodic", 2) && claims("periodic", 4));
+    assert!(!claims("periodic", 1) && !claims("zeros", 2));
 }
 
 #[test]
@@ -287,6 +341,8 @@ fn what_cannot_work_is_refused_with_the_place() {
     assert!(refuse(small(json!({})), &points).starts_with("/type: a U-Net sees images"));
     assert!(refuse(small(json!({"multipliers": [1, 2, 2, 2, 2]})), &square).starts_with("/multip"));
     assert!(refuse(small(json!({"kernel": 4})), &square).starts_with("/kernel"));
+    let wide = small(json!({"kernel": 11, "boundary": "periodic"}));
+    assert!(refuse(wide, &square).starts_with("/kernel: kernels of 11 rows go more than once"));
     assert!(refuse(small(json!({"attention": [3]})), &square).starts_with("/attention/0"));
     assert!(refuse(small(json!({"head_channels": 7})), &square).starts_with("/head_channels"));
     assert!(refuse(small(json!({"classes": 10})), &square).starts_with("/classes"));

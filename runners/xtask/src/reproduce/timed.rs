@@ -2,14 +2,15 @@
 //!
 //! A checkpoint is measured by `runner evaluate --step`, in `evaluations/step-N` of the run's folder. Which there are
 //! says the configuration (`train.checkpoint`). A variant that only draws differently ([`Variant::weights_of`]) is not
-//! trained: it takes the weights of another one, at the same checkpoints.
+//! trained: it takes the weights of another one, at the same checkpoints. What was measured is kept beside the page
+//! ([`super::record`]), and the table is made of that ([`super::table`]).
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Measured, cell, measured, number};
+use super::number;
+use super::record::{self, Record};
+use super::table::Table;
 use crate::failure::{Failure, Outcome};
 use crate::project::Project;
 
@@ -77,6 +78,11 @@ impl Unit<'_> {
         self.runs[0].folder().display().to_string()
     }
 
+    /// Whether the folder of one of its runs has this in its name.
+    pub(super) fn named(&self, part: &str) -> bool {
+        self.runs.iter().any(|run| run.name().contains(part))
+    }
+
     /// Trains and measures what is missing.
     pub(super) fn start(&self, project: &Project, runner: &Path) -> Outcome<()> {
         for run in self.runs.iter().filter(|run| !run.done()) {
@@ -87,9 +93,12 @@ impl Unit<'_> {
 }
 
 impl Run<'_> {
+    fn name(&self) -> String {
+        format!("{}-seed{}", self.variant.folder, self.seed)
+    }
+
     fn folder(&self) -> PathBuf {
-        let name = format!("{}-seed{}", self.variant.folder, self.seed);
-        self.root.join("runs").join(self.page.name).join(name)
+        self.root.join("runs").join(self.page.name).join(self.name())
     }
 
     /// The folder that was trained.
@@ -189,6 +198,24 @@ impl Run<'_> {
         finished(command, folder)
     }
 
+    /// What it has measured so far.
+    fn records(&self) -> Vec<Record> {
+        let (steps, seconds) = (self.steps(), self.seconds_of_a_step());
+        let Some(last) = steps.last().copied() else { return Vec::new() };
+        let record = |step: u64| {
+            let text = self.metrics(step)?;
+            Some(Record::new(
+                self.page,
+                self.variant.folder,
+                self.seed,
+                (step, last),
+                seconds,
+                &text,
+            ))
+        };
+        steps.into_iter().filter_map(record).collect()
+    }
+
     /// Seconds that a step takes on a free core: the mean of the fastest quarter of the log, since a step that others
     /// held up tells nothing about the network.
     fn seconds_of_a_step(&self) -> Option<f64> {
@@ -212,7 +239,7 @@ fn training_steps(config: &str) -> Option<u64> {
 }
 
 /// Waits for the runner; an error names the folder and says what was said.
-fn finished(mut command: std::process::Command, folder: &Path) -> Outcome<()> {
+pub(super) fn finished(mut command: std::process::Command, folder: &Path) -> Outcome<()> {
     let output =
         command.output().map_err(|e| Failure::io("cannot start the runner".to_owned(), &e))?;
     if output.status.success() {
@@ -253,18 +280,33 @@ impl Timed {
         )
     }
 
-    /// Writes the table and draws the curves.
+    /// What is kept beside the page, and in its place what the runs that are here measured.
+    fn records(&self, root: &Path) -> Outcome<Vec<Record>> {
+        let seeds = || record::SEEDS;
+        let runs =
+            self.variants.iter().flat_map(|v| seeds().map(move |seed| self.run(root, v, seed)));
+        let fresh = runs.flat_map(|run| run.records()).collect();
+        Ok(record::merged(self, record::read(&record::file(root, self.name))?, fresh))
+    }
+
+    /// Keeps what was measured, writes the table and draws the curves.
     pub(super) fn write(&self, project: &Project, runner: &Path, seeds: u32) -> Outcome<()> {
         let results = project.root.join("docs/src/results");
-        let table = results.join(format!("{}-table.md", self.name));
         let failed = |path: &Path, e: &std::io::Error| {
             Failure::io(format!("cannot write {}", path.display()), e)
         };
-        fs::write(&table, self.markdown(&project.root, seeds)).map_err(|e| failed(&table, &e))?;
-        eprintln!("{}", table.display());
+        let put = |path: &Path, text: String| -> Outcome<()> {
+            fs::write(path, text).map_err(|e| failed(path, &e))?;
+            eprintln!("{}", path.display());
+            Ok(())
+        };
+        let records = self.records(&project.root)?;
+        put(&record::file(&project.root, self.name), record::written(&records))?;
+        let table = Table { page: self, records: &records, seeds };
+        put(&results.join(format!("{}-table.md", self.name)), table.markdown())?;
         let scratch = project.scratch("charts")?;
         for (set, end) in self.pictures {
-            let Some(chart) = self.chart(&project.root, set, seeds) else { continue };
+            let Some(chart) = table.chart(set) else { continue };
             let name = format!("{}-{end}", self.name);
             let file = scratch.join(format!("{name}.json"));
             fs::write(&file, chart).map_err(|e| failed(&file, &e))?;
@@ -278,162 +320,6 @@ impl Timed {
         }
         Ok(())
     }
-
-    fn all<'a>(&'a self, root: &'a Path, variant: &'a Variant, seeds: u32) -> Vec<Run<'a>> {
-        (0..seeds).map(|seed| self.run(root, variant, seed)).collect()
-    }
-
-    /// The values of a metric of the curve, by step, of all seeds.
-    fn course(&self, runs: &[Run]) -> BTreeMap<u64, Vec<Measured>> {
-        let mut course: BTreeMap<u64, Vec<Measured>> = BTreeMap::new();
-        for run in runs {
-            for step in run.steps() {
-                let value = run.metrics(step).and_then(|text| measured(&text, self.curve.0));
-                if let Some(value) = value {
-                    course.entry(step).or_default().push(value);
-                }
-            }
-        }
-        course
-    }
-
-    fn markdown(&self, root: &Path, seeds: u32) -> String {
-        let mut text = format!("<!-- Written by `cargo xtask reproduce {}`. -->\n\n", self.name);
-        let present: Vec<_> = self
-            .metrics
-            .iter()
-            .filter(|(name, _)| {
-                self.variants.iter().any(|v| {
-                    self.all(root, v, seeds).iter().any(|run| {
-                        last_metrics(run).is_some_and(|text| number(&text, name).is_some())
-                    })
-                })
-            })
-            .collect();
-        let finished_one =
-            |v: &Variant| self.all(root, v, seeds).iter().any(|run| last_metrics(run).is_some());
-        if !self.variants.iter().any(finished_one) {
-            return text + "No run is finished yet.\n";
-        }
-        text += "| set | variant |";
-        let mut rule = "|---|---|".to_owned();
-        for (_, title) in &present {
-            let _ = write!(text, " {title} |");
-            rule += "---|";
-        }
-        let _ = writeln!(
-            text,
-            " parameters | steps | ms a step | minutes | {} | seeds |\n{rule}---|---|---|---|---|---|",
-            self.published
-        );
-        for variant in self.variants {
-            let runs = self.all(root, variant, seeds);
-            let found: Vec<String> = runs.iter().filter_map(last_metrics).collect();
-            if found.is_empty() {
-                continue;
-            }
-            let _ = write!(text, "| {} | {} |", variant.set, variant.title);
-            for (name, _) in &present {
-                let values: Vec<_> = found.iter().filter_map(|t| measured(t, name)).collect();
-                let _ = write!(text, " {} |", cell(&values));
-            }
-            let steps = runs.iter().find_map(|run| run.steps().last().copied()).unwrap_or(0);
-            let parameters = found.iter().find_map(|t| number(t, "parameters")).unwrap_or(0.0);
-            let _ = write!(text, " {parameters} | {steps} |");
-            match mean_step(&runs) {
-                Some(step) => {
-                    let _ =
-                        write!(text, " {:.0} | {:.1} |", step * 1e3, step * steps as f64 / 60.0);
-                }
-                None => text += " - | - |",
-            }
-            let _ = writeln!(text, " {} | {} |", variant.published, found.len());
-        }
-        text + &self.courses(root, seeds)
-    }
-
-    /// The table of the curve, with the minutes of training that each value took.
-    fn courses(&self, root: &Path, seeds: u32) -> String {
-        let mut text = format!("\n{} on the way:\n\n| set | variant |", self.curve.1);
-        let courses: Vec<_> = self
-            .variants
-            .iter()
-            .map(|variant| {
-                let runs = self.all(root, variant, seeds);
-                (variant, self.course(&runs), mean_step(&runs))
-            })
-            .filter(|(_, course, _)| !course.is_empty())
-            .collect();
-        let width = courses.iter().map(|(_, course, _)| course.len()).max().unwrap_or(0);
-        for k in 1..=width {
-            let _ = write!(text, " {k} |");
-        }
-        let _ = writeln!(text, "\n|---|---|{}", "---|".repeat(width));
-        for (variant, course, step) in courses {
-            let _ = write!(text, "| {} | {} |", variant.set, variant.title);
-            for (at, values) in &course {
-                let minutes = step.map_or_else(
-                    || format!("{at} steps"),
-                    |step| format!("{:.1} min", step * *at as f64 / 60.0),
-                );
-                let _ = write!(text, " {} ({minutes}) |", cell(values));
-            }
-            text += &" |".repeat(width - course.len());
-            text.push('\n');
-        }
-        text
-    }
-
-    /// The curves of a set, as `runner chart` reads them.
-    fn chart(&self, root: &Path, set: &str, seeds: u32) -> Option<String> {
-        let mut series = Vec::new();
-        let drawn = |variant: &&Variant| set.is_empty() || variant.set == set;
-        for variant in self.variants.iter().filter(drawn) {
-            let runs = self.all(root, variant, seeds);
-            let Some(step) = mean_step(&runs) else { continue };
-            let points: Vec<String> = self
-                .course(&runs)
-                .iter()
-                .map(|(at, values)| {
-                    let (mean, error) = mean_and_standard_error(values);
-                    let error = error.map_or_else(|| "null".to_owned(), |e| e.to_string());
-                    format!("[{}, {mean}, {error}]", step * *at as f64 / 60.0)
-                })
-                .collect();
-            if !points.is_empty() {
-                let name = if set.is_empty() { variant.set } else { variant.title };
-                series
-                    .push(format!("{{\"name\": \"{name}\", \"points\": [{}]}}", points.join(", ")));
-            }
-        }
-        (!series.is_empty()).then(|| {
-            format!(
-                "{{\"title\": \"{}{} against training time\", \"x_name\": \"minutes of training on one core\", \"y_name\": \"{}\", \"log_y\": {}, \"legend\": \"\", \"series\": [{}]}}",
-                if set.is_empty() { String::new() } else { format!("{set}: ") },
-                self.curve.1,
-                self.curve.1, self.log, series.join(", ")
-            )
-        })
-    }
-}
-
-fn last_metrics(run: &Run) -> Option<String> {
-    run.steps().last().and_then(|step| run.metrics(*step))
-}
-
-fn mean_step(runs: &[Run]) -> Option<f64> {
-    let all: Vec<f64> = runs.iter().filter_map(Run::seconds_of_a_step).collect();
-    (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
-}
-
-fn mean_and_standard_error(values: &[Measured]) -> Measured {
-    if let [one] = values {
-        return *one;
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().map(|(v, _)| v).sum::<f64>() / n;
-    let variance = values.iter().map(|(v, _)| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, Some((variance / n).sqrt()))
 }
 
 #[cfg(test)]
@@ -519,19 +405,38 @@ mod tests {
         let scratch = Scratch::new("timed-table");
         run(scratch.path(), 0, 2.0);
         run(scratch.path(), 1, 4.0);
-        let table = PAGE.markdown(scratch.path(), 3);
+        let records = PAGE.records(scratch.path()).expect("records");
+        assert_eq!(records.len(), 4, "two steps each: {records:?}");
+        let table = Table { page: &PAGE, records: &records, seeds: 3 };
+        let text = table.markdown();
         let line = "| 10 % | plain | 3.000 ± 1.000 | 17 | 300 | 250 | 1.2 | 4 | 2 |";
-        assert!(table.contains(line), "{table}");
-        assert!(!table.contains("FA") && !table.contains("absent"), "{table}");
+        assert!(text.contains(line), "{text}");
+        assert!(!text.contains("FA") && !text.contains("absent"), "{text}");
         assert!(
-            table.contains("| 30.000 (0.4 min) | 3.000 ± 1.000 (1.2 min) |")
-                || table.contains("| 30 (0.4 min) | 3.000 ± 1.000 (1.2 min) |"),
-            "{table}"
+            text.contains("| 30.000 (0.4 min) | 3.000 ± 1.000 (1.2 min) |")
+                || text.contains("| 30 (0.4 min) | 3.000 ± 1.000 (1.2 min) |"),
+            "{text}"
         );
-        let chart = PAGE.chart(scratch.path(), "10 %", 3).expect("there are points");
+        let chart = table.chart("10 %").expect("there are points");
         assert!(chart.contains("\"points\": [[0.41"), "{chart}");
         assert!(chart.contains("[1.25, 3, 1]"), "{chart}");
-        assert!(PAGE.chart(scratch.path(), "5 %", 3).is_none());
+        assert!(table.chart("5 %").is_none());
+        let first = Table { seeds: 1, ..table }.markdown();
+        assert!(first.contains("| 10 % | plain | 2 | 17 |"), "only seed 0: {first}");
         assert!(PAGE.budget(3).ends_with("0.7 core-hours"), "{}", PAGE.budget(3));
+    }
+
+    #[test]
+    fn what_was_measured_outlives_the_runs() {
+        let scratch = Scratch::new("timed-records");
+        run(scratch.path(), 0, 2.0);
+        let path = record::file(scratch.path(), PAGE.name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        let before = PAGE.records(scratch.path()).expect("records");
+        fs::write(&path, record::written(&before)).expect("a file");
+        fs::remove_dir_all(scratch.path().join("runs")).expect("the runs");
+        assert_eq!(PAGE.records(scratch.path()).expect("records"), before);
+        run(scratch.path(), 1, 4.0);
+        assert_eq!(PAGE.records(scratch.path()).expect("records").len(), 4);
     }
 }
