@@ -357,29 +357,12 @@ isotropy_core::register!(
 
 #[cfg(test)]
 mod tests {
+    use super::super::motion::examples::{F64, dot, motion, worst};
     use super::*;
     use isotropy_core::Streams;
     use std::f64::consts::PI;
 
-    const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
     const FRAMES: [MotionFrame; 2] = [MotionFrame::Body, MotionFrame::Space];
-
-    fn worst(a: &Tensor, b: &Tensor) -> f64 {
-        (a - b).abs().max().double_value(&[])
-    }
-
-    fn motion(angle: f64, shift: [f64; 2]) -> Motion {
-        Motion {
-            angle: Tensor::from_slice(&[angle]).reshape([1, 1]),
-            shift: Tensor::from_slice(&shift).reshape([1, 2]),
-        }
-    }
-
-    fn dot(height: i64, width: i64, row: i64, column: i64) -> Tensor {
-        let image = Tensor::zeros([1, 1, height, width], F64);
-        let _ = image.get(0).get(0).get(row).get(column).fill_(1.0);
-        image
-    }
 
     #[test]
     fn a_body_turn_leaves_the_shift_and_a_space_turn_takes_it_along() {

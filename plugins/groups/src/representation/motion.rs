@@ -102,32 +102,42 @@ impl Motion {
     }
 }
 
+/// What tests of motions start from.
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::group::Se2;
-    use crate::representation::image_rotation::rotate;
-    use isotropy_core::{Group, LieGroup, Stream, Streams, Xi};
-    use std::f64::consts::PI;
+pub(super) mod examples {
+    use super::Motion;
+    use tch::{Device, Kind, Tensor};
 
-    const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
+    pub const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
 
-    fn worst(a: &Tensor, b: &Tensor) -> f64 {
+    pub fn worst(a: &Tensor, b: &Tensor) -> f64 {
         (a - b).abs().max().double_value(&[])
     }
 
-    fn motion(angle: f64, shift: [f64; 2]) -> Motion {
+    /// One motion.
+    pub fn motion(angle: f64, shift: [f64; 2]) -> Motion {
         Motion {
             angle: Tensor::from_slice(&[angle]).reshape([1, 1]),
             shift: Tensor::from_slice(&shift).reshape([1, 2]),
         }
     }
 
-    fn dot(height: i64, width: i64, row: i64, column: i64) -> Tensor {
+    /// A black image with one white pixel.
+    pub fn dot(height: i64, width: i64, row: i64, column: i64) -> Tensor {
         let image = Tensor::zeros([1, 1, height, width], F64);
         let _ = image.get(0).get(0).get(row).get(column).fill_(1.0);
         image
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::examples::{F64, dot, motion, worst};
+    use super::*;
+    use crate::group::Se2;
+    use crate::representation::image_rotation::rotate;
+    use isotropy_core::{Group, LieGroup, Stream, Streams, Xi};
+    use std::f64::consts::PI;
 
     #[test]
     fn shifts_are_in_pixels_to_the_right_and_upwards() {

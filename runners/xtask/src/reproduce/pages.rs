@@ -171,6 +171,13 @@ pub(super) const GP2D: Timed = Timed {
 
 const TEN: &[&str] =
     &["train.steps=1200", "train.checkpoint.every=400", "train.validate_every=400"];
+/// Features of 16 bits.
+const HALF: &[&str] = &[
+    "train.steps=1200",
+    "train.checkpoint.every=400",
+    "train.validate_every=400",
+    "model.precision=\"bf16\"",
+];
 /// The regulariser evaluates the network once more a step: as long a training is one of fewer steps.
 const REGULARISED: &[&str] =
     &["train.steps=900", "train.checkpoint.every=300", "train.validate_every=300"];
@@ -194,6 +201,7 @@ pub(super) const IMAGES: Timed = Timed {
     variants: &[
         trained(("10 %", "plain"), "plain", "turned-mnist-plain", TEN, "-"),
         trained(("10 %", "tied-s"), "tied-s", "turned-mnist-short", TEN, "-"),
+        trained(("10 %", "tied-s, bf16"), "tied-s-bf16", "turned-mnist-short", HALF, "-"),
         trained(("10 %", "tied-k"), "tied-k", "turned-mnist-tied-k", TEN, "5.99"),
         trained(("10 %", "lifted"), "lifted", "turned-mnist-lifted", TEN, "-"),
         trained(("10 %", "Reg"), "regularised", "turned-mnist-regularised", REGULARISED, "5.21"),
