@@ -326,7 +326,7 @@ fn measured(text: &str, name: &str) -> Option<Measured> {
 /// One value with its own standard error, several with that of their mean.
 fn cell(values: &[Measured]) -> String {
     match values {
-        [(value, Some(error))] => format!("{value:.3} ± {error:.3}"),
+        [(value, Some(error))] => shown(*value, Some(*error)),
         _ => mean_and_error(&values.iter().map(|(value, _)| *value).collect::<Vec<_>>()),
     }
 }
@@ -343,10 +343,25 @@ fn mean_and_error(values: &[f64]) -> String {
         return format!("{mean}");
     }
     if values.len() == 1 {
-        return format!("{mean:.3}");
+        return shown(mean, None);
     }
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    format!("{mean:.3} ± {:.3}", (variance / n).sqrt())
+    shown(mean, Some((variance / n).sqrt()))
+}
+
+/// With three decimals; a power of ten where those would hide the value.
+fn shown(value: f64, error: Option<f64>) -> String {
+    let one = |number: f64| {
+        if value.abs() < 1e-3 && value != 0.0 {
+            format!("{number:.1e}")
+        } else {
+            format!("{number:.3}")
+        }
+    };
+    match error {
+        Some(error) => format!("{} ± {}", one(value), one(error)),
+        None => one(value),
+    }
 }
 
 #[cfg(test)]
@@ -390,6 +405,14 @@ mod tests {
         assert_eq!(mean_and_error(&[0.5]), "0.500");
         assert_eq!(mean_and_error(&[0.0, 0.0]), "0");
         assert_eq!(mean_and_error(&[]), "-");
+    }
+
+    #[test]
+    fn small_numbers_are_seen() {
+        assert_eq!(cell(&[(1.326e-7, None)]), "1.3e-7");
+        assert_eq!(cell(&[(2e-5, None), (4e-5, None)]), "3.0e-5 ± 1.0e-5");
+        assert_eq!(cell(&[(-4e-4, Some(0.02))]), "-4.0e-4 ± 2.0e-2");
+        assert_eq!(cell(&[(0.001, None)]), "0.001");
     }
 
     #[test]

@@ -32,8 +32,11 @@ pub(super) struct Timed {
     pub(super) log: bool,
     /// The sets ([`Variant::set`]) that get a picture of curves, and the end of its name; the empty set is all of them.
     pub(super) pictures: &'static [(&'static str, &'static str)],
-    /// Minutes that a training and its measurements take on one core, and those of a variant that is not trained.
-    pub(super) minutes: (u32, u32),
+    /// So many seeds are measured on the way, the others in the end alone.
+    pub(super) curve_seeds: u32,
+    /// Minutes that a training and its measurements take on one core, and those of a variant that is not trained: of a
+    /// seed that is measured on the way, and of one that is not.
+    pub(super) minutes: [(u32, u32); 2],
 }
 
 /// One line of the table.
@@ -112,8 +115,8 @@ impl Run<'_> {
         folder.join(format!("evaluations/step-{step}"))
     }
 
-    /// The steps at which it is measured: those of the checkpoints that are kept, the last one being the end. None before
-    /// it has begun.
+    /// The steps at which it is measured: those of the checkpoints that are kept, the last one being the end, or only that
+    /// ([`Timed::curve_seeds`]). None before it has begun.
     fn steps(&self) -> Vec<u64> {
         let Ok(config) = fs::read_to_string(self.trained().join("config.json")) else {
             return Vec::new();
@@ -122,6 +125,9 @@ impl Run<'_> {
         let (Some(last), Some(every)) = (training_steps(&config), whole("every")) else {
             return Vec::new();
         };
+        if self.seed >= self.page.curve_seeds {
+            return vec![last];
+        }
         let mut steps: Vec<u64> =
             (1..).map(|k| k * every).take_while(|step| *step < last).chain([last]).collect();
         // The older ones are gone.
@@ -269,13 +275,14 @@ impl Timed {
     pub(super) fn budget(&self, seeds: u32) -> String {
         let untrained = self.variants.iter().filter(|v| v.weights_of.is_some()).count() as u32;
         let trained = self.variants.len() as u32 - untrained;
-        let minutes = seeds * (trained * self.minutes.0 + untrained * self.minutes.1);
+        let curves = seeds.min(self.curve_seeds);
+        let of = |(training, drawing): (u32, u32)| trained * training + untrained * drawing;
+        let [whole, end] = self.minutes.map(of);
+        let minutes = curves * whole + (seeds - curves) * end;
         format!(
-            "{} trainings of {} minutes and {} of {} that only draw, each on one core: {:.1} core-hours",
+            "{} trainings and {} runs that only draw, each on one core: {:.1} core-hours",
             seeds * trained,
-            self.minutes.0,
             seeds * untrained,
-            self.minutes.1,
             f64::from(minutes) / 60.0
         )
     }
@@ -355,7 +362,8 @@ mod tests {
         curve: ("frechet", "Frechet distance"),
         log: true,
         pictures: &[("10 %", "10")],
-        minutes: (10, 4),
+        curve_seeds: 2,
+        minutes: [(10, 4), (6, 2)],
     };
 
     fn write(path: &Path, text: &str) {
@@ -393,6 +401,9 @@ mod tests {
         let two_hundred = plain.measured(200).join("metrics.json");
         write(&two_hundred, "{\"frechet\": 5.0}");
         assert!(plain.done());
+        run(scratch.path(), 2, 2.0);
+        let third = PAGE.run(scratch.path(), &PAGE.variants[0], 2);
+        assert!(third.steps() == [300] && third.done(), "two seeds have curves");
         let averaged = PAGE.run(scratch.path(), &PAGE.variants[1], 0);
         assert_eq!(averaged.steps(), [100, 200, 300], "as the one whose weights it takes");
         assert!(!averaged.done());
@@ -423,7 +434,8 @@ mod tests {
         assert!(table.chart("5 %").is_none());
         let first = Table { seeds: 1, ..table }.markdown();
         assert!(first.contains("| 10 % | plain | 2 | 17 |"), "only seed 0: {first}");
-        assert!(PAGE.budget(3).ends_with("0.7 core-hours"), "{}", PAGE.budget(3));
+        // Two seeds of 14 minutes, one of 8.
+        assert!(PAGE.budget(3).ends_with(": 0.6 core-hours"), "{}", PAGE.budget(3));
     }
 
     #[test]
