@@ -39,6 +39,8 @@ pub enum By {
     /// cosine with the sample. For samples that are pixels. Beside it the same for the input
     /// brought back by the true motion: what two interpolations and the resolution cost.
     Registration,
+    /// Both ways.
+    Both,
 }
 
 #[typetag::serde(name = "motion-error")]
@@ -65,23 +67,21 @@ impl Metric for MotionErrorConfig {
         }
         let truth = true_motion(samples)?;
         let mut measured = Vec::new();
-        match self.by {
-            By::Motion => {
-                if samples.lifted(SHIFT).is_err() {
-                    return Err(Error::config("/by", "these samples have no motion in their lift")
-                        .with_help("set `by` to `registration`"));
-                }
-                let (found, _) = ImageMotion::lifted(samples);
-                summary("", &found.after(&truth), Measured::lower, &mut measured);
+        if matches!(self.by, By::Motion | By::Both) {
+            if samples.lifted(SHIFT).is_err() {
+                return Err(Error::config("/by", "these samples have no motion in their lift")
+                    .with_help("set `by` to `registration`"));
             }
-            By::Registration => {
-                let upright = &samples.given(UPRIGHT)?.tensor;
-                let moved = pictures(samples, &samples.given(MOVED)?.tensor);
-                let found = register(upright, &pictures(samples, samples.x()))?;
-                summary("_registered", &found, Measured::lower, &mut measured);
-                let back = register(upright, &truth.inverse().render(&moved))?;
-                summary("_registered_brought_back", &back, Measured::neutral, &mut measured);
-            }
+            let (found, _) = ImageMotion::lifted(samples);
+            summary("", &found.after(&truth), Measured::lower, &mut measured);
+        }
+        if matches!(self.by, By::Registration | By::Both) {
+            let upright = &samples.given(UPRIGHT)?.tensor;
+            let moved = pictures(samples, &samples.given(MOVED)?.tensor);
+            let found = register(upright, &pictures(samples, samples.x()))?;
+            summary("_registered", &found, Measured::lower, &mut measured);
+            let back = register(upright, &truth.inverse().render(&moved))?;
+            summary("_registered_brought_back", &back, Measured::neutral, &mut measured);
         }
         summary("_input", &truth, Measured::neutral, &mut measured);
         Ok(measured)

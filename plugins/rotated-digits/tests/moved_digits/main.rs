@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod error;
 mod law;
 mod oracle;
 mod samplers;
