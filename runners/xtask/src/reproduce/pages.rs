@@ -230,6 +230,15 @@ pub(super) const IMAGES: Timed = Timed {
     minutes: [(11, 22), (8, 8)],
 };
 
+/// A bridge whose features are regular fields of quarter turns and flips.
+const LIFTED_BRIDGE: &[&str] = &[
+    "train.steps=1500",
+    "train.checkpoint.every=500",
+    "train.validate_every=500",
+    "model.inner.symmetry_by=\"lifted\"",
+    "model.inner.group=\"square\"",
+];
+
 /// The training of a bridge.
 const BRIDGE: &[&str] =
     &["train.steps=1500", "train.checkpoint.every=500", "train.validate_every=500"];
@@ -240,6 +249,7 @@ pub(super) const BRIDGES: Timed = Timed {
     variants: &[
         trained(("noise, VP", "plain"), "noise-vp-plain", "denoise-digits-plain", BRIDGE, "-"),
         trained(("noise, VP", "tied-s"), "noise-vp-tied", "denoise-digits", BRIDGE, "-"),
+        trained(("noise, VP", "lifted"), "noise-vp-lifted", "denoise-digits", LIFTED_BRIDGE, "-"),
         drawn(
             ("noise, VP", "FA"),
             "noise-vp-averaged",
@@ -248,6 +258,13 @@ pub(super) const BRIDGES: Timed = Timed {
         ),
         trained(("noise, VE", "plain"), "noise-ve-plain", "denoise-digits-ve-plain", BRIDGE, "-"),
         trained(("noise, VE", "tied-s"), "noise-ve-tied", "denoise-digits-ve", BRIDGE, "-"),
+        trained(
+            ("noise, VE", "lifted"),
+            "noise-ve-lifted",
+            "denoise-digits-ve",
+            LIFTED_BRIDGE,
+            "-",
+        ),
         drawn(
             ("noise, VE", "FA"),
             "noise-ve-averaged",
@@ -256,9 +273,11 @@ pub(super) const BRIDGES: Timed = Timed {
         ),
         trained(("edges, VE", "plain"), "edges-plain", "edges-digits-plain", BRIDGE, "-"),
         trained(("edges, VE", "tied-s"), "edges-tied", "edges-digits", BRIDGE, "-"),
+        trained(("edges, VE", "lifted"), "edges-lifted", "edges-digits", LIFTED_BRIDGE, "-"),
         drawn(("edges, VE", "FA"), "edges-averaged", "edges-digits-averaged", "edges-plain"),
         trained(("stain, VP", "plain"), "stain-plain", "stain-patches-plain", BRIDGE, "-"),
         trained(("stain, VP", "tied-s"), "stain-tied", "stain-patches", BRIDGE, "-"),
+        trained(("stain, VP", "lifted"), "stain-lifted", "stain-patches", LIFTED_BRIDGE, "-"),
         drawn(("stain, VP", "FA"), "stain-averaged", "stain-patches-averaged", "stain-plain"),
     ],
     metrics: &[
