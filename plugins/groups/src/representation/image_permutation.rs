@@ -140,6 +140,24 @@ fn not_square(height: i64, width: i64) -> Error {
     Error::Unsupported(format!("quarter turns need square images, not {height}x{width}"))
 }
 
+/// A state whose images are moved by a permutation of their pixels.
+pub(super) fn permuted(
+    state: &State,
+    permute: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<State> {
+    let batch = state.batch_size();
+    state.try_map(|name, field| match field.moves {
+        Moves::Fixed | Moves::Scalar => Ok(field.clone()),
+        Moves::Image => {
+            let field = batched(field, batch);
+            Ok(field.with(permute(&field.tensor)?))
+        }
+        moves => Err(Error::Unsupported(format!(
+            "permutations of pixels cannot move '{name}' ({moves:?})"
+        ))),
+    })
+}
+
 impl Representation for ImagePermutation {
     fn name(&self) -> String {
         format!("{} on pixels", self.group.name())
@@ -155,17 +173,7 @@ impl Representation for ImagePermutation {
     }
 
     fn act(&self, g: &Element, state: &State) -> Result<State> {
-        let batch = state.batch_size();
-        state.try_map(|name, field| match field.moves {
-            Moves::Fixed | Moves::Scalar => Ok(field.clone()),
-            Moves::Image => {
-                let field = batched(field, batch);
-                Ok(field.with(self.permute(g, &field.tensor)?))
-            }
-            moves => Err(Error::Unsupported(format!(
-                "permutations of pixels cannot move '{name}' ({moves:?})"
-            ))),
-        })
+        permuted(state, |images| self.permute(g, images))
     }
 
     fn act_tangent(&self, g: &Element, _state: &State, v: &Tensor) -> Result<Tensor> {

@@ -1,6 +1,6 @@
 //! Shifts of images by whole pixels with a periodic boundary: permutations of their pixels, hence exact.
 
-use super::linear::batched;
+use super::image_permutation::permuted;
 use crate::group::{Cyclic, Product};
 use isotropy_core::{
     Element, Error, Field, FieldSpec, Group, Moves, Representation, RepresentationConfig, Result,
@@ -106,17 +106,7 @@ impl Representation for ImageShift {
     }
 
     fn act(&self, g: &Element, state: &State) -> Result<State> {
-        let batch = state.batch_size();
-        state.try_map(|name, field| match field.moves {
-            Moves::Fixed | Moves::Scalar => Ok(field.clone()),
-            Moves::Image => {
-                let field = batched(field, batch);
-                Ok(field.with(self.shift(g, &field.tensor)?))
-            }
-            moves => Err(Error::Unsupported(format!(
-                "shifts of pixels cannot move '{name}' ({moves:?})"
-            ))),
-        })
+        permuted(state, |images| self.shift(g, images))
     }
 
     fn act_tangent(&self, g: &Element, _state: &State, v: &Tensor) -> Result<Tensor> {
