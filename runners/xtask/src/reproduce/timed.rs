@@ -245,7 +245,7 @@ fn training_steps(config: &str) -> Option<u64> {
 }
 
 /// Waits for the runner; an error names the folder and says what was said.
-pub(super) fn finished(mut command: std::process::Command, folder: &Path) -> Outcome<()> {
+fn finished(mut command: std::process::Command, folder: &Path) -> Outcome<()> {
     let output =
         command.output().map_err(|e| Failure::io("cannot start the runner".to_owned(), &e))?;
     if output.status.success() {
