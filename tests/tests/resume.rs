@@ -88,6 +88,8 @@ fn a_signal_ends_with_a_checkpoint_of_the_very_step_and_code_75() {
         assert!(errors.contains(name) && errors.contains("--resume"), "{errors}");
         let steps = checkpoints(&run);
         assert!(steps.len() == 1 && (1..500).contains(&steps[0]), "{name}: {steps:?}");
+        let stands = format!("train {}/500 ", steps[0]);
+        assert!(errors.contains(&stands), "{name}: the progress stays where it is: {errors}");
         run_tiny(RUNNER, &scratch, name, &[&NO_CHECKPOINTS[..], &["--resume"]].concat())
             .with_code(0);
         Outcome::read(&run).assert_same(&whole);

@@ -101,7 +101,7 @@ pub fn sample(
         states.push(sampled.state);
         starts.push(start);
     }
-    progress.finish(&format!("{evaluations} evaluations a sample"));
+    progress.finish(options.count as u64, &format!("{evaluations} evaluations a sample"));
     Ok(Samples {
         state: State::cat(&states)?,
         start: State::cat(&starts)?,

@@ -325,12 +325,12 @@ impl<'a> Loop<'a> {
                 self.save()?;
             }
             if signal && !last {
-                progress.finish("stopped by a signal, checkpoint written");
+                progress.finish(self.step, "stopped by a signal, checkpoint written");
                 surroundings.stop.check()?;
             }
             progress.at(self.step, || shown.clone());
         }
-        progress.finish(&shown);
+        progress.finish(self.step, &shown);
         Ok(())
     }
 

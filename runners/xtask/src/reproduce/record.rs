@@ -79,9 +79,12 @@ impl Record {
         })
     }
 
-    /// A number, with its standard error where it has one.
+    /// A number, with its standard error where it has one; `a/b` is the ratio of two numbers.
     pub(super) fn value(&self, name: &str) -> Option<Measured> {
-        measured(&self.line, name)
+        match name.split_once('/') {
+            Some((of, over)) => Some((number(&self.line, of)? / number(&self.line, over)?, None)),
+            None => measured(&self.line, name),
+        }
     }
 
     /// Seconds that a step of training takes on a free core.
@@ -173,6 +176,8 @@ mod tests {
         assert_eq!(one.value("frechet"), Some((2.5, Some(0.5))));
         assert_eq!((one.seconds_a_step(), one.parameters()), (Some(0.25), Some(17.0)));
         assert_eq!(one.value("other"), None);
+        assert_eq!(one.value("frechet/parameters"), Some((2.5 / 17.0, None)));
+        assert_eq!(one.value("frechet/other"), None);
         let path = file(scratch.path(), "images");
         assert_eq!(read(&path).expect("no file is no record"), []);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");

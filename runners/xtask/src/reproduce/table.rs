@@ -22,10 +22,16 @@ impl Table<'_> {
         self.records.iter().filter(ours).collect()
     }
 
-    /// The values of the metric of the curve, by step, of all seeds.
+    /// The records of the seeds that were measured on the way ([`Timed::curve_seeds`]): the points of a curve are means
+    /// over the same runs.
+    fn on_the_way(&self, variant: &Variant) -> Vec<&Record> {
+        self.of(variant).into_iter().filter(|r| r.seed < self.page.curve_seeds).collect()
+    }
+
+    /// The values of the metric of the curve, by step.
     fn course(&self, variant: &Variant) -> BTreeMap<u64, Vec<Measured>> {
         let mut course: BTreeMap<u64, Vec<Measured>> = BTreeMap::new();
-        for record in self.of(variant) {
+        for record in self.on_the_way(variant) {
             if let Some(value) = record.value(self.page.curve.0) {
                 course.entry(record.step).or_default().push(value);
             }
@@ -87,12 +93,17 @@ impl Table<'_> {
 
     /// The table of the curve, with the minutes of training that each value took.
     fn courses(&self) -> String {
-        let mut text = format!("\n{} on the way:\n\n| set | variant |", self.page.curve.1);
+        let seeds = match self.page.curve_seeds {
+            seeds if seeds >= self.seeds => String::new(),
+            1 => " (seed 0)".to_owned(),
+            seeds => format!(" (the first {seeds} seeds)"),
+        };
+        let mut text = format!("\n{} on the way{seeds}:\n\n| set | variant |", self.page.curve.1);
         let courses: Vec<_> = self
             .page
             .variants
             .iter()
-            .map(|variant| (variant, self.course(variant), mean_step(&self.of(variant))))
+            .map(|variant| (variant, self.course(variant), mean_step(&self.on_the_way(variant))))
             .filter(|(_, course, _)| !course.is_empty())
             .collect();
         let width = courses.iter().map(|(_, course, _)| course.len()).max().unwrap_or(0);
@@ -120,7 +131,7 @@ impl Table<'_> {
         let mut series = Vec::new();
         let drawn = |variant: &&Variant| set.is_empty() || variant.set == set;
         for variant in self.page.variants.iter().filter(drawn) {
-            let Some(step) = mean_step(&self.of(variant)) else { continue };
+            let Some(step) = mean_step(&self.on_the_way(variant)) else { continue };
             let points: Vec<String> = self
                 .course(variant)
                 .iter()

@@ -428,12 +428,21 @@ mod tests {
                 || text.contains("| 30 (0.4 min) | 3.000 ± 1.000 (1.2 min) |"),
             "{text}"
         );
+        assert!(text.contains("on the way (the first 2 seeds):"), "{text}");
         let chart = table.chart("10 %").expect("there are points");
         assert!(chart.contains("\"points\": [[0.41"), "{chart}");
         assert!(chart.contains("[1.25, 3, 1]"), "{chart}");
         assert!(table.chart("5 %").is_none());
         let first = Table { seeds: 1, ..table }.markdown();
         assert!(first.contains("| 10 % | plain | 2 | 17 |"), "only seed 0: {first}");
+        assert!(first.contains("on the way:"), "{first}");
+        // A third seed is measured in the end alone: it counts there, and does not bend the curve.
+        run(scratch.path(), 2, 9.0);
+        let records = PAGE.records(scratch.path()).expect("records");
+        let third = Table { page: &PAGE, records: &records, seeds: 3 };
+        assert!(third.markdown().contains("| 10 % | plain | 5.000 ± 2.082 | 17 |"));
+        assert!(third.markdown().contains("3.000 ± 1.000 (1.2 min)"));
+        assert_eq!(third.chart("10 %").as_deref(), Some(chart.as_str()));
         // Two seeds of 14 minutes, one of 8.
         assert!(PAGE.budget(3).ends_with(": 0.6 core-hours"), "{}", PAGE.budget(3));
     }
