@@ -27,7 +27,6 @@ const WAITING: &[(&str, &str)] = &[
     ("dock_forward", "docking"),
     ("dock_reverse_rotation", "docking"),
     ("gaussian_rbf", "conformers"),
-    // spdm.json
     // geomndp.json
     ("coordinates", "trajectories on the sphere"),
     ("sphere_geometry", "trajectories on the sphere"),

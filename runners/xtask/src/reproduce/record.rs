@@ -3,6 +3,7 @@
 //! `docs/src/results/PAGE-runs.jsonl` has a line for each run and each of its steps that was measured. A run that is done again
 //! here replaces its lines; lines of runs whose configuration has changed since are to be deleted by hand.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
@@ -51,10 +52,10 @@ impl Record {
         };
         put(SECONDS, seconds_a_step);
         put(PARAMETERS, number(metrics, PARAMETERS));
-        let mut names: Vec<&str> = page.metrics.iter().map(|(name, _)| *name).collect();
-        if !names.contains(&page.curve.0) {
-            names.push(page.curve.0);
-        }
+        let columns = page.metrics.iter().chain([&page.curve]);
+        let mut names: Vec<&str> = columns.flat_map(|(name, _)| name.split('/')).collect();
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(*name));
         for name in names {
             put(name, number(metrics, name));
             let error = format!("{name}{STANDARD_ERROR}");
@@ -158,7 +159,7 @@ mod tests {
 
     fn record(variant: &str, seed: u32, step: u64, frechet: f64) -> Record {
         let text = format!(
-            "{{\n  \"parameters\": 17,\n  \"metrics\": {{\"frechet\": {frechet}, \"frechet_standard_error\": 0.5, \"other\": 1}}\n}}"
+            "{{\n  \"parameters\": 17,\n  \"metrics\": {{\"frechet\": {frechet}, \"frechet_standard_error\": 0.5, \"frechet_floor\": 2.0, \"other\": 1}}\n}}"
         );
         Record::new(&IMAGES, variant, seed, (step, 300), Some(0.25), &text)
     }
@@ -170,13 +171,13 @@ mod tests {
         assert_eq!(
             one.line,
             "{\"variant\": \"plain\", \"seed\": 1, \"step\": 300, \"steps\": 300, \"seconds_a_step\": 0.25, \
-             \"parameters\": 17, \"frechet\": 2.5, \"frechet_standard_error\": 0.5}"
+             \"parameters\": 17, \"frechet\": 2.5, \"frechet_standard_error\": 0.5, \"frechet_floor\": 2}"
         );
         assert!(one.last() && !record("plain", 1, 200, 2.5).last());
         assert_eq!(one.value("frechet"), Some((2.5, Some(0.5))));
         assert_eq!((one.seconds_a_step(), one.parameters()), (Some(0.25), Some(17.0)));
         assert_eq!(one.value("other"), None);
-        assert_eq!(one.value("frechet/parameters"), Some((2.5 / 17.0, None)));
+        assert_eq!(one.value("frechet/frechet_floor"), Some((1.25, None)));
         assert_eq!(one.value("frechet/other"), None);
         let path = file(scratch.path(), "images");
         assert_eq!(read(&path).expect("no file is no record"), []);

@@ -79,7 +79,8 @@ impl Table<'_> {
             let steps = found[0].step;
             let parameters = found.iter().find_map(|r| r.parameters()).unwrap_or(0.0);
             let _ = write!(text, " {parameters} | {steps} |");
-            match mean_step(found) {
+            // As on the curve, where it has one.
+            match mean_step(&self.on_the_way(variant)).or_else(|| mean_step(found)) {
                 Some(step) => {
                     let _ =
                         write!(text, " {:.0} | {:.1} |", step * 1e3, step * steps as f64 / 60.0);

@@ -22,7 +22,7 @@ pub(super) struct Timed {
     pub(super) configs: &'static str,
     /// What is run.
     pub(super) variants: &'static [Variant],
-    /// Names in metrics.json, and what the table calls them.
+    /// Names in metrics.json, `a/b` for a ratio of two, and what the table calls them.
     pub(super) metrics: &'static [(&'static str, &'static str)],
     /// What the published columns are.
     pub(super) published: &'static str,
