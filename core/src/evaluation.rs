@@ -76,6 +76,19 @@ impl Measured {
 
 /// A metric.
 pub trait Metric: Send + std::fmt::Debug {
+    /// Whether it can measure this experiment, before the first step: a metric that draws samples
+    /// of its own asks its sampler ([`Sampler::accepts`](crate::Sampler::accepts)).
+    ///
+    /// # Errors
+    /// The reason, with a pointer into the metric's configuration.
+    fn accepts(
+        &self,
+        _process: Option<&dyn NoisingProcess>,
+        _model: &dyn ScoreModel,
+    ) -> Result<()> {
+        Ok(())
+    }
+
     /// Its numbers. Points that are not finite are counted, never dropped in silence.
     ///
     /// # Errors

@@ -51,15 +51,15 @@ pub use model::{Linearised, ModelContext, PullBack, Regression, ScoreModel};
 pub use objective::{Averages, Columns, Loss, LossContext, Objective};
 pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
 pub use process::{
-    KernelOfState, KernelOfTime, NoiseOperator, NoisingProcess, Step, TerminalMismatch, Terms,
-    TimeDomain, probe_symmetry,
+    ClosedForm, KernelOfState, KernelOfTime, NoiseOperator, NoisingProcess, Step, TerminalMismatch,
+    Terms, TimeDomain, probe_symmetry,
 };
 pub use registry::{
     CHECKS, Component, CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig,
     ModelConfig, ObjectiveConfig, PLUGINS, PlotConfig, Plugin, ProcessConfig, RepresentationConfig,
     SamplerConfig, ScheduleConfig,
 };
-pub use representation::{Drive, FlowCoordinates, Homogeneous, Representation, Space};
+pub use representation::{Aliasing, Drive, FlowCoordinates, Homogeneous, Representation, Space};
 pub use root::Root;
 pub use sampler::{FreshNoise, Noise, Observer, RecordingNoise, Sampled, Sampler};
 pub use schedule::Schedule;

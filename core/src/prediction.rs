@@ -49,6 +49,8 @@ pub enum Purpose {
     Likelihood,
     /// Langevin correction.
     Corrector,
+    /// Draws from the posterior of a step at the estimate of the clean coordinates.
+    Posterior,
 }
 
 impl PredictionKind {

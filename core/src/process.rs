@@ -94,6 +94,12 @@ impl TimeDomain {
         t * self.label_scale
     }
 
+    /// Whether a walk down the grid ends below the least time that is trained, at 0: so it is for
+    /// discrete time. No model is asked about that end.
+    pub fn ends_untrained(&self) -> bool {
+        self.discrete
+    }
+
     /// All steps of a discrete process from the prior down; `None` in continuous time.
     pub fn all_steps(&self) -> Option<usize> {
         self.discrete.then_some((self.prior - self.start) as usize + 1)
@@ -194,6 +200,43 @@ impl TerminalMismatch {
         let excess = self.std * self.std - 1.0;
         0.5 * (excess - excess.ln_1p() + (self.mean * distance).powi(2))
     }
+}
+
+/// What a process may have in closed form beside its [`Terms`]: declared, so that a sampler that needs
+/// it is refused before the first step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedForm {
+    /// [`NoisingProcess::clean`].
+    Clean,
+    /// [`NoisingProcess::posterior`].
+    Posterior,
+    /// [`NoisingProcess::transition`].
+    Transition,
+    /// [`Terms::h`]: the process is a bridge to a known end.
+    HTerm,
+}
+
+impl ClosedForm {
+    /// Refuses a process that does not have it.
+    ///
+    /// # Errors
+    /// `Unsupported`, naming the process and what it lacks.
+    pub fn of(self, process: &dyn NoisingProcess) -> Result<()> {
+        if process.closed_forms().contains(&self) {
+            return Ok(());
+        }
+        let what = match self {
+            Self::Clean => "estimate of the clean state",
+            Self::Posterior => "closed-form posterior",
+            Self::Transition => "closed-form transition",
+            Self::HTerm => "h-term: it is no bridge",
+        };
+        Err(missing(process.name(), what))
+    }
+}
+
+fn missing(process: String, what: &str) -> Error {
+    Error::Unsupported(format!("{process} has no {what}"))
 }
 
 /// The kernel as a function of the times of a batch, given in a shape that broadcasts against the
@@ -369,12 +412,18 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         Ok(z.clone())
     }
 
+    /// What of [`NoisingProcess::clean`], [`NoisingProcess::posterior`], [`NoisingProcess::transition`]
+    /// and [`Terms::h`] this process has.
+    fn closed_forms(&self) -> &'static [ClosedForm] {
+        &[]
+    }
+
     /// The estimate of the clean state: for a last step without noise, clamping, self-conditioning.
     ///
     /// # Errors
     /// `Unsupported` when the process has none.
     fn clean(&self, _state: &State, _t: f64, _prediction: &Prediction) -> Result<State> {
-        Err(Error::Unsupported(format!("{} has no estimate of the clean state", self.name())))
+        Err(missing(self.name(), "estimate of the clean state"))
     }
 
     /// A draw from `p(x_to | x_from, prediction)` with unit-scale noise `z`, already coloured
@@ -389,7 +438,7 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         _prediction: &Prediction,
         _z: &Xi,
     ) -> Result<State> {
-        Err(Error::Unsupported(format!("{} has no closed-form posterior", self.name())))
+        Err(missing(self.name(), "closed-form posterior"))
     }
 
     /// A draw from the forward transition from time `from` up to time `to` (re-noising), with
@@ -398,7 +447,7 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// # Errors
     /// `Unsupported` when the process has none.
     fn transition(&self, _state: &State, _from: f64, _to: f64, _z: &Xi) -> Result<State> {
-        Err(Error::Unsupported(format!("{} has no closed-form transition", self.name())))
+        Err(missing(self.name(), "closed-form transition"))
     }
 
     /// Whether the law of the process on states of these shapes is symmetric under this action, so

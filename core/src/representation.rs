@@ -202,6 +202,20 @@ pub trait Homogeneous {
     fn displacement(&self, from: &State, to: &State) -> Result<Xi>;
 }
 
+/// Whether flow coordinates are a function of the point: angles are not, they come back after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aliasing {
+    /// They are.
+    None,
+    /// They are not, and points are read on the principal branch: what the noise has moved beyond it is
+    /// lost. Exact predictions there are averages over branches ([`PredictionKind::Field`]).
+    ///
+    /// [`PredictionKind::Field`]: crate::PredictionKind::Field
+    Principal,
+    /// They are not, and every state that the drive makes carries its unwrapped coordinates.
+    Carried,
+}
+
 /// Coordinates in which the fields of the frame are the coordinate fields: `dx/dtau_i = Pi_i(x)`.
 pub trait FlowCoordinates {
     /// Names of the coordinates, one list per factor.
@@ -236,6 +250,12 @@ pub trait FlowCoordinates {
     /// a point is the sum over them. The default is for coordinates without angles.
     fn branches(&self, state: &State, _turns: i64) -> Vec<Xi> {
         vec![self.tau(state)]
+    }
+
+    /// Whether the coordinates are a function of the point. The default is for coordinates without
+    /// angles.
+    fn aliasing(&self) -> Aliasing {
+        Aliasing::None
     }
 
     /// `log |det Pi(x)|`, shape `[B]`: `log p_tau(tau) = log p_X(x) + log |det Pi(x)|`.

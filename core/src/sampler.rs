@@ -37,20 +37,22 @@ pub trait Sampler: Send + std::fmt::Debug {
     /// What it needs from a prediction.
     fn purpose(&self) -> Purpose;
 
-    /// Whether it can integrate this process with its steps, before the first one: what is refused here
-    /// is refused while a configuration is checked. The default refuses nothing.
+    /// Whether it can integrate this process with this model: the only gate. What it refuses is refused
+    /// while a configuration is checked, and what it accepts [`Sampler::run`] carries out. It evaluates
+    /// no model. The default asks for a prediction that can drive [`Sampler::purpose`]; who writes
+    /// another calls [`accept`] first, and a sampler around another one hands the question on.
     ///
     /// # Errors
     /// The reason, with a pointer into the sampler's configuration.
-    fn accepts(&self, _process: &dyn NoisingProcess) -> Result<()> {
-        Ok(())
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        accept(process, model, self.purpose())
     }
 
     /// Runs from `start` to data.
     ///
     /// # Errors
-    /// When the prediction or the process cannot drive it (before the first evaluation), when the
-    /// model fails, and what the observer returns.
+    /// What [`Sampler::accepts`] refuses (before the first evaluation), when the model fails, and what
+    /// the observer returns.
     fn run(
         &self,
         process: &dyn NoisingProcess,
@@ -233,7 +235,7 @@ pub fn accept(
         value.ok().and_then(|value| Some(value.as_str()?.to_string())).unwrap_or_default()
     };
     let (kind, purpose) = (name(serde_json::to_value(kind)), name(serde_json::to_value(purpose)));
-    Err(Error::config("", format!("a model that predicts {kind} cannot drive {purpose}"))
+    Err(Error::config("", format!("the model predicts {kind}, which cannot drive {purpose}"))
         .with_help("choose another `predicts` in the model, or another sampler"))
 }
 

@@ -6,7 +6,7 @@ use super::measure::{
 use super::orbits;
 use super::representation::{PRECISION, normal_like, rounded};
 use crate::strategies::{coefficient_shapes as shapes, coefficients, driven_states as states};
-use crate::{Drive, FlowCoordinates, Result, State, Streams, Xi};
+use crate::{Aliasing, Drive, FlowCoordinates, Result, State, Streams, Xi};
 use tch::{Kind, Tensor};
 
 /// Fields and values up to this size are differentiated component by component.
@@ -194,6 +194,7 @@ pub(super) fn derivatives(table: &mut Table, drive: &dyn Drive, state: &State, s
             table.check("divergences on the unwrapped branch", || {
                 branch_divergences(drive, chart, state, streams)
             });
+            table.check("aliasing is what it is said to be", || aliasing(drive, chart, state));
             table.check("log |det| against the fields", || determinant(drive, chart, state));
             table.check("divergences are derivatives of log |det|", || {
                 slopes_of_determinant(drive, chart, state, streams)
@@ -481,4 +482,32 @@ fn brackets(drive: &dyn Drive, state: &State, streams: &Streams) -> Result<Found
         (coefficients(drive, state, streams, "a"), coefficients(drive, state, streams, "b"));
     let expected = drive.push(state, &lie.bracket(&a, &b)).neg();
     Ok(Found::Error(relative(&field_bracket(drive, state, &a, &b), &expected), 1e-6))
+}
+
+/// Coordinates beyond every principal branch, read back from the point that they give.
+fn aliasing(drive: &dyn Drive, chart: &dyn FlowCoordinates, state: &State) -> Result<Found> {
+    let said = chart.aliasing();
+    let like = match said {
+        Aliasing::Carried => drive.lift(state.clone())?,
+        Aliasing::None | Aliasing::Principal => state.clone(),
+    };
+    let tau = chart.unwrapped(&like);
+    let ramp = |a: &Tensor| {
+        let count = Tensor::arange(a.numel() as i64, (a.kind(), a.device()));
+        count.view_as(a) * 7.0 + 20.0
+    };
+    let far = tau.add(&drive.horizontal(&like, &tau.map(ramp)));
+    let kept = relative_xi(&chart.unwrapped(&chart.point(&like, &far)), &far) < 1e-9;
+    match (said, kept) {
+        (Aliasing::Principal, false) | (Aliasing::None | Aliasing::Carried, true) => {
+            Ok(Found::Error(0.0, 0.0))
+        }
+        _ => broken(format!(
+            "{said:?} is said, but coordinates are {}",
+            match kept {
+                true => "read back as they were",
+                false => "brought to another branch",
+            }
+        )),
+    }
 }

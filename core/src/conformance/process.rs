@@ -3,6 +3,7 @@
 //! A process whose kernel is not Gaussian in flow coordinates is checked for what remains. States
 //! come from the drive ([`Representation::sample_state`]), so a check stays in its domain.
 
+mod closed_forms;
 mod kernel;
 mod prior;
 mod rates;
@@ -50,6 +51,7 @@ pub fn check_process_named(
     table.check("drift of a step follows the kernel's mean", || subject.drift_of_steps());
     table.check("rates of the two ends of a step average to its integral", || subject.ends());
     table.check("kernel against the simulated equation", || subject.simulated());
+    table.check("closed forms are those declared", || subject.closed_forms());
     table.check("transition composes", || subject.transition());
     table.check("posterior obeys Bayes' rule", || subject.posterior());
     table.check("clean estimate of the true noise", || subject.clean());

@@ -64,11 +64,11 @@ impl SamplerSubject {
                 Err(Error::Other(_)) if refusal.is_some() => continue,
                 small => small?,
             };
-            match run(sampler, &small, &Streams::new(0)) {
-                Err(error @ (Error::Config { .. } | Error::Unsupported(_))) => {
+            match sampler.accepts(small.process.as_ref(), small.model.as_ref()) {
+                Err(error) => {
                     refusal.get_or_insert(error);
                 }
-                _ => return Self::on(process, mean, std, batch),
+                Ok(()) => return Self::on(process, mean, std, batch),
             }
         }
         Err(refusal.unwrap_or_else(|| Error::Other("there is no process to try".into())))
@@ -308,6 +308,9 @@ fn refused(sampler: &dyn Sampler, subject: SamplerSubject, streams: &Streams) ->
     let claims = PredictionKind::Logits;
     let model = Counting { inner: subject.model, claims, asked: AtomicUsize::new(0) };
     let mut noise = FreshNoise::new(streams, "check noise");
+    if sampler.accepts(subject.process.as_ref(), &model).is_ok() {
+        return broken("it accepts a model that predicts class logits");
+    }
     let outcome = sampler.run(subject.process.as_ref(), &model, start, &mut noise, &mut unobserved);
     if outcome.is_ok() || model.asked.load(Ordering::Relaxed) > 0 {
         return broken("it runs with a model that predicts class logits");

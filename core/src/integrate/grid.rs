@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Steps of a continuous process where the configuration names none.
-const DEFAULT_STEPS: usize = 100;
+const DEFAULT_STEPS: u32 = 100;
 
 /// How the times of a run are spaced between the prior and the end of the time axis. `k` counts
 /// steps from the prior, `N` is their number, the *noise level* is `std / mean` of the kernel. For
@@ -22,12 +22,21 @@ pub enum Grid {
     LogSnr,
     /// Equal steps of the noise level to the power `1/rho` (Karras et al. 2022, eq. 5).
     Karras,
+    /// `uniform` for a process whose noise level falls geometrically with time, or that has none;
+    /// `quadratic` where it falls faster near the data, as it does under every schedule that starts
+    /// from no noise: equal steps of time then leave most of the last noise levels to one step.
+    Auto,
 }
+
+/// How much faster the logarithm of the noise level must fall near the data than on average for
+/// [`Grid::Auto`] to shorten the steps there.
+const FASTER: f64 = 4.0;
 
 /// The number of steps and their spacing, as a configuration has them.
 #[derive(Debug, Clone, Copy)]
 pub struct Spacing {
     steps: Option<u32>,
+    default: u32,
     grid: Grid,
     rho: f64,
 }
@@ -44,7 +53,13 @@ impl Spacing {
         if !(rho.is_finite() && rho > 0.0) {
             return Err(Error::config("/rho", format!("rho is {rho}; it must be positive")));
         }
-        Ok(Self { steps, grid, rho })
+        Ok(Self { steps, default: DEFAULT_STEPS, grid, rho })
+    }
+
+    /// The same spacing with another number of steps of continuous time where none is asked for.
+    #[must_use]
+    pub fn with_default(self, steps: u32) -> Self {
+        Self { default: steps, ..self }
     }
 
     /// The same spacing with another number of steps.
@@ -59,17 +74,20 @@ impl Spacing {
     /// level of a process that has none.
     pub fn steps(&self, process: &dyn NoisingProcess) -> Result<Vec<Step>> {
         let time = process.time();
-        let all = time.all_steps().unwrap_or(DEFAULT_STEPS);
+        let all = time.all_steps().unwrap_or(self.default as usize);
         let count = self.steps.map_or(all, |steps| steps as usize);
         // Also refuses too many steps.
         let uniform = time.grid(count).map_err(|error| error.under("/steps"))?;
         let floor = uniform[count - 1].to;
         let share = |k: usize| k as f64 / count as f64;
+        let quadratic = || {
+            let square = |k| floor + (time.prior - floor) * (1.0 - share(k)).powi(2);
+            (0..=count).map(square).collect()
+        };
         let times: Vec<f64> = match self.grid {
-            Grid::Uniform => return Ok(uniform),
-            Grid::Quadratic => (0..=count)
-                .map(|k| floor + (time.prior - floor) * (1.0 - share(k)).powi(2))
-                .collect(),
+            Grid::Auto if falls_faster_near_the_data(process) => quadratic(),
+            Grid::Uniform | Grid::Auto => return Ok(uniform),
+            Grid::Quadratic => quadratic(),
             Grid::LogSnr => self.spaced(process, count, floor, f64::ln, f64::exp)?,
             Grid::Karras => {
                 let rho = self.rho;
@@ -115,6 +133,19 @@ impl Spacing {
         times.push(floor);
         Ok(times)
     }
+}
+
+/// Whether the logarithm of the noise level falls more than [`FASTER`] times as fast in the first
+/// hundredth of the time axis (at least one step of discrete time) as on average.
+fn falls_faster_near_the_data(process: &dyn NoisingProcess) -> bool {
+    let time = process.time();
+    let span = time.prior - time.start;
+    let near = if time.discrete { 1.0 } else { 0.01 * span };
+    let log = |t: f64| process.noise_level(t).filter(|level| *level > 0.0).map(f64::ln);
+    let (Some(low), Some(next)) = (log(time.start), log(time.start + near)) else { return false };
+    // The level of a schedule that leaves nothing of the data is infinite at the prior.
+    let Some(high) = log(time.start + 0.9 * span) else { return false };
+    (next - low) / near > FASTER * (high - low) / (0.9 * span)
 }
 
 /// The nearest whole numbers that fall strictly, between the first and the last.

@@ -38,6 +38,16 @@ impl FlowMethod {
         }
     }
 
+    /// The order of a rule with fixed steps; `None` for one that chooses its own.
+    pub fn order(self) -> Option<i32> {
+        match self {
+            Self::Euler => Some(1),
+            Self::Heun => Some(2),
+            Self::Rk4 => Some(4),
+            Self::DormandPrince => None,
+        }
+    }
+
     /// Refuses rules that look within a step on a process that has no time there.
     ///
     /// # Errors

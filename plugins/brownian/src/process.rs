@@ -10,9 +10,10 @@ use crate::heat_kernel::HeatKernel;
 use isotropy_core::schedule::Family;
 use isotropy_core::schedules::{CosineConfig, GeometricConfig};
 use isotropy_core::{
-    Clock, Element, Error, Homogeneous, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
-    Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, Result, Scale,
-    ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, probe_symmetry,
+    Clock, ClosedForm, Element, Error, Homogeneous, Kernel, KernelOfTime, NoiseOperator,
+    NoisingProcess, Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, Result,
+    Scale, ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi,
+    probe_symmetry,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -343,6 +344,10 @@ impl NoisingProcess for Brownian {
 
     fn noise_level(&self, t: f64) -> Option<f64> {
         Some(self.compact.at(t))
+    }
+
+    fn closed_forms(&self) -> &'static [ClosedForm] {
+        &[ClosedForm::Clean, ClosedForm::Transition]
     }
 
     /// Tweedie's step: `eps^2 score` in compact factors, which is the mean of the clean points to

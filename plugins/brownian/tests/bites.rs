@@ -35,6 +35,9 @@ struct Wrong {
 }
 
 impl NoisingProcess for Wrong {
+    fn closed_forms(&self) -> &'static [isotropy_core::ClosedForm] {
+        self.inner.closed_forms()
+    }
     fn name(&self) -> String {
         format!("{:?}", self.mistake)
     }

@@ -58,7 +58,7 @@ fn all(c: &mut Criterion) {
         });
         for at_once in [None, Some(1), Some(8)] {
             let options = LikelihoodOptions {
-                method: FlowMethod::Heun,
+                method: Some(FlowMethod::Heun),
                 steps: Some(100),
                 divergence: Divergence::Hutchinson,
                 probes: 8,

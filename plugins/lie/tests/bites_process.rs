@@ -88,6 +88,9 @@ fn scaled(scales: Vec<Scale>, by: f64) -> Vec<Scale> {
 }
 
 impl NoisingProcess for Wrong {
+    fn closed_forms(&self) -> &'static [isotropy_core::ClosedForm] {
+        self.right.closed_forms()
+    }
     fn name(&self) -> String {
         format!("{}, {:?}", self.right.name(), self.mistake)
     }

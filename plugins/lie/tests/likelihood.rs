@@ -8,7 +8,9 @@ use isotropy_core::{
     Evaluation, LoadContext, MetricConfig, NoisingProcess, Prediction, PredictionKind, Result,
     Scale, ScoreModel, Services, State, Streams, Xi,
 };
-use isotropy_lie::likelihood::{Divergence, LikelihoodOptions, log_likelihood, terminal_gap};
+use isotropy_lie::likelihood::{
+    Divergence, LikelihoodOptions, log_likelihood, terminal_gap,
+};
 use isotropy_lie::sampler::{FlowMethod, Grid};
 use serde_json::json;
 use std::f64::consts::PI;
@@ -49,7 +51,7 @@ fn exact(process: &dyn NoisingProcess, state: &State, components: &[Component]) 
 
 fn options(method: FlowMethod, steps: u32) -> LikelihoodOptions {
     LikelihoodOptions {
-        method,
+        method: Some(method),
         steps: Some(steps),
         grid: Grid::Karras,
         rtol: 1e-7,

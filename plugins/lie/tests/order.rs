@@ -6,9 +6,9 @@
 
 mod support;
 
-use isotropy_core::{Drive, Noise, NoisingProcess, Result, Scale, State, Terms, Xi};
+use isotropy_core::{NoisingProcess, Scale};
 use serde_json::{Value, json};
-use support::{F64, at, model, number, process, run, tau, vp};
+use support::{at, model, moments, number, process, run, tau, vp};
 use tch::{Kind, Tensor};
 
 const MEAN: [f64; 2] = [0.5, -0.2];
@@ -33,57 +33,13 @@ fn law(process: &dyn NoisingProcess, t: f64) -> (Tensor, Tensor) {
     (Tensor::from_slice(&MEAN) * *mean, variance)
 }
 
-/// With Gaussian data a run is affine in its start and its noise. Row 0 of the batch starts at 0
-/// without noise, row 1 at 1, and row `k + 2` gets noise 1 in draw `k`: their ends are the
-/// coefficients, and the moments of a run follow without any sampling error.
-struct Impulses;
-
-impl Impulses {
-    fn z(index: u64, like: &Tensor) -> Tensor {
-        let z = like.zeros_like();
-        let _ = z.narrow(0, index as i64 + 2, 1).fill_(1.0);
-        z
-    }
-}
-
-impl Noise for Impulses {
-    fn draw(&mut self, index: u64, _: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
-        Ok(terms.noise[0].apply(&Self::z(index, terms.drift.single())).into())
-    }
-
-    fn unit(&mut self, index: u64, _: &State, like: &Xi, _: &dyn NoisingProcess) -> Result<Xi> {
-        Ok(Self::z(index, like.single()).into())
-    }
-}
-
 /// Error of mean and variance at the end of a run whose start has the exact law.
 fn weak_error(process: &dyn NoisingProcess, sampler: &Value, steps: i64) -> f64 {
-    let model = model(oracle(), process, 2);
     let mut sampler = sampler.clone();
     sampler["steps"] = json!(steps);
-    let start = Tensor::zeros([steps + 2, 2], F64);
-    let _ = start.narrow(0, 1, 1).fill_(1.0);
-    let config: Box<dyn isotropy_core::SamplerConfig> = serde_json::from_value(sampler).unwrap();
-    let ends = config
-        .build()
-        .unwrap()
-        .run(
-            process,
-            model.as_ref(),
-            at(process, &start),
-            &mut Impulses,
-            &mut isotropy_core::sampler::unobserved,
-        )
-        .unwrap();
-    let ends = tau(process, &ends.state);
-    let origin = ends.narrow(0, 0, 1);
-    let gains = (ends.narrow(0, 1, steps + 1) - &origin).square();
-    let (mean, variance) = law(process, process.time().prior);
-    let gain = ends.select(0, 1) - ends.select(0, 0);
-    let of_start = gains.select(0, 0) * variance;
-    let noise = gains.narrow(0, 1, steps).sum_dim_intlist(0, false, None);
-    let (found_mean, found_variance): (Tensor, Tensor) =
-        (gain * mean + origin.squeeze_dim(0), of_start + noise);
+    let oracle = model(oracle(), process, 2);
+    let prior = law(process, process.time().prior);
+    let (found_mean, found_variance) = moments(process, oracle.as_ref(), &sampler, prior);
     let (mean, variance) = law(process, process.time().start);
     number(&((found_mean - mean).abs() + (found_variance - variance).abs()).max())
 }

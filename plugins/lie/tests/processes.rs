@@ -51,6 +51,7 @@ fn on(json: &str, drive_json: &str) -> Box<dyn NoisingProcess> {
 }
 
 const POLAR: &str = r#"{"type": "polar"}"#;
+const UNWRAPPED: &str = r#"{"type": "polar", "unwrapped": true}"#;
 const SPHERICAL: &str = r#"{"type": "spherical"}"#;
 const LINE: &str = r#"{"type": "translations"}"#;
 
@@ -194,24 +195,6 @@ fn predictions_that_cannot_drive_a_process_are_refused_before_training() {
     }
 }
 
-/// Exact scores as another kind of prediction: `field` on a drive whose angles do not alias.
-struct AsField {
-    oracle: Box<dyn ScoreModel>,
-    drive: Arc<dyn Representation>,
-}
-
-impl ScoreModel for AsField {
-    fn predicts(&self) -> PredictionKind {
-        PredictionKind::Field
-    }
-    fn predict(&self, state: &State, t: &Tensor, train: bool) -> Result<Prediction> {
-        let score = self.oracle.predict(state, t, train)?;
-        let coordinates = self.drive.drive().unwrap().coordinates().unwrap();
-        let heads = vec![coordinates.unwrapped(state), score.heads[0].clone()];
-        Ok(Prediction { kind: PredictionKind::Field, heads })
-    }
-}
-
 /// Data `log r ~ N(1.2, 0.2^2)`, `theta ~ N(0.3, 0.5^2)` through exact scores: every kind of
 /// prediction and every sampler gives them back.
 #[test]
@@ -219,7 +202,6 @@ fn samplers_reach_the_data_through_a_prior_of_choice() {
     let (means, stds) = ([1.2, 0.3], [0.2, 0.5]);
     let discrete = OU_EACH.replace("linear-beta", "cosine").replace("null", "100");
     let spec = StateSpec::new(FieldSpec::new(&[2], Moves::Point));
-    let process = on(&discrete, POLAR);
     let template = plane(&[1.0, 0.5].repeat(6000));
     let streams = Streams::new(5);
     let kinds = ["score", "noise", "clean", "covariance-score", "preconditioned-score"];
@@ -234,17 +216,14 @@ fn samplers_reach_the_data_through_a_prior_of_choice() {
         .chain(samplers[1..].iter().map(|sampler| ("noise", *sampler)))
         .chain(samplers.iter().map(|sampler| ("field", *sampler)));
     for (kind, sampler) in runs {
-        let named = if kind == "field" { "preconditioned-score" } else { kind };
+        // On the branch that points carry, or as averages over all of them.
+        let process = on(&discrete, if kind == "field" { POLAR } else { UNWRAPPED });
         let config: Box<dyn ModelConfig> = serde_json::from_str(&format!(
-            r#"{{"type": "gaussian-tau-oracle", "mean": {means:?}, "std": {stds:?}, "predicts": "{named}"}}"#
+            r#"{{"type": "gaussian-tau-oracle", "mean": {means:?}, "std": {stds:?}, "predicts": "{kind}"}}"#
         ))
         .unwrap();
         let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
-        let oracle = config.build(&VarStore::new(Device::Cpu).root(), &context).unwrap();
-        let model: Box<dyn ScoreModel> = match kind {
-            "field" => Box::new(AsField { oracle, drive: process.drive().clone() }),
-            _ => oracle,
-        };
+        let model = config.build(&VarStore::new(Device::Cpu).root(), &context).unwrap();
         let config: Box<dyn SamplerConfig> = serde_json::from_str(sampler).unwrap();
         let start = process.prior(&template, &mut streams.stream("prior", 0)).unwrap();
         let mut noise = FreshNoise::new(&streams, "noise");
@@ -272,9 +251,10 @@ fn steps_in_x_refuse_coloured_noise_on_curved_fields_only() {
     let spec = StateSpec::new(FieldSpec::new(&[2], Moves::Point));
     for (drive, fits) in [(POLAR, false), (LINE, true)] {
         let process = on(OU_EACH, drive);
-        let config: Box<dyn ModelConfig> =
-            serde_json::from_str(r#"{"type": "gaussian-tau-oracle", "mean": [0.5], "std": [0.3]}"#)
-                .unwrap();
+        let config: Box<dyn ModelConfig> = serde_json::from_str(
+            r#"{"type": "gaussian-tau-oracle", "mean": [0.5], "std": [0.3], "predicts": "field"}"#,
+        )
+        .unwrap();
         let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
         let oracle = config.build(&VarStore::new(Device::Cpu).root(), &context).unwrap();
         let sampler: Box<dyn SamplerConfig> =
@@ -424,7 +404,7 @@ fn silence(store: &mut VarStore) {
 #[test]
 fn the_skip_alone_denoises_gaussian_data() {
     let vp = r#"{"type": "vp", "schedule": {"type": "linear-beta"}, "steps": null}"#;
-    for (json, drive) in [(EDM_VE, LINE), (EDM_VE, POLAR), (vp, LINE), (OU_EACH, POLAR)] {
+    for (json, drive) in [(EDM_VE, LINE), (EDM_VE, UNWRAPPED), (vp, LINE), (OU_EACH, UNWRAPPED)] {
         let process = on(json, drive);
         let mut store = VarStore::new(Device::Cpu);
         let model = edm(process.as_ref(), "[0.6, 0.3]", &store);

@@ -17,9 +17,9 @@
 use isotropy_core::schedule::Family;
 use isotropy_core::schedules::LinearSigmaConfig;
 use isotropy_core::{
-    Clock, Error, Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed, Prediction,
-    PredictionKind, ProcessConfig, Representation, Result, Scale, ScheduleConfig, State, StateSpec,
-    Step, Stream, Terms, TimeDomain, Xi, probe_symmetry,
+    Clock, ClosedForm, Error, Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed,
+    Prediction, PredictionKind, ProcessConfig, Representation, Result, Scale, ScheduleConfig,
+    State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, probe_symmetry,
     representation::as_type,
     schemars::{self, JsonSchema},
 };
@@ -239,6 +239,10 @@ impl NoisingProcess for MotionVe {
     /// That of the angle, radians.
     fn noise_level(&self, t: f64) -> Option<f64> {
         Some(self.std(t)[0])
+    }
+
+    fn closed_forms(&self) -> &'static [ClosedForm] {
+        &[ClosedForm::Clean, ClosedForm::Posterior, ClosedForm::Transition]
     }
 
     /// Tweedie's formula in the straight coordinates: their mean.

@@ -33,6 +33,25 @@ pub fn clean(
     Ok(coordinates.point(state, &clean))
 }
 
+/// Whether [`clean`] has an answer for predictions of this kind, asked before the first step.
+///
+/// # Errors
+/// `Unsupported` with the reason.
+pub fn estimable(process: &dyn NoisingProcess, kind: PredictionKind) -> Result<()> {
+    coordinates(process)?;
+    let refuse = |why: String| Err(Error::Unsupported(why));
+    match kind {
+        PredictionKind::Clean => Ok(()),
+        PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits => {
+            refuse(format!("a prediction of kind {kind:?} holds no estimate of the clean image"))
+        }
+        _ if process.kernel_of_time().is_none() => {
+            refuse(format!("{} has no Gaussian kernel", process.name()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The flow coordinates of the process's drive.
 ///
 /// # Errors

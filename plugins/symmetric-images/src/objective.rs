@@ -1,6 +1,6 @@
 //! What is added to a loss: the regulariser of spdm.md 1.3 (d), and the pass of self-conditioning.
 
-use crate::estimate::{beside, clean};
+use crate::estimate::{beside, clean, estimable};
 use isotropy_core::{
     Averages, Element, Error, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig,
     Prediction, PredictionKind, Representation, RepresentationConfig, Result, ScoreModel, State,
@@ -224,13 +224,9 @@ impl Averages for NoAverages {
 impl Objective for Regularised {
     fn accepts(&self, process: Option<&dyn NoisingProcess>, model: &dyn ScoreModel) -> Result<()> {
         self.inner.accepts(process, model).map_err(|error| error.under("/inner"))?;
-        match model.predicts() {
-            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits
-                if self.self_conditioning.is_some() =>
-            {
-                let message = "the model has no estimate of the clean image";
-                Err(Error::config("/self_conditioning", message))
-            }
+        match (&self.self_conditioning, process) {
+            (Some(_), Some(process)) => estimable(process, model.predicts())
+                .map_err(|error| error.under("/self_conditioning")),
             _ => Ok(()),
         }
     }

@@ -81,6 +81,11 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
     let objective = build_objective(experiment, process.as_deref(), model.as_ref())?;
     let sampler = build_sampler(experiment, process.as_deref(), model.as_ref())?;
     let metrics = build_all(&experiment.evaluate.metrics, "/evaluate/metrics", |c| c.build())?;
+    for (k, metric) in metrics.iter().enumerate() {
+        let pointer = format!("/evaluate/metrics/{k}");
+        guard("metric", || metric.accepts(process.as_deref(), model.as_ref()))
+            .map_err(|error| error.under(&pointer))?;
+    }
     let plots = build_all(&experiment.evaluate.plots, "/evaluate/plots", |c| c.build())?;
     check_plot_names(&plots)?;
     check_noise(experiment, symmetry.as_deref())?;
@@ -157,26 +162,9 @@ fn build_sampler(
         Error::config("/model", why.to_string())
             .with_help("choose another `predicts` in the model, or another process")
     })?;
-    let (predicts, purpose) = (model.predicts(), sampler.purpose());
-    if !predicts.can_drive(purpose) {
-        let message = format!(
-            "the model predicts {}, which cannot drive {}",
-            json_name(&predicts),
-            json_name(&purpose)
-        );
-        return Err(Error::config("/sampler", message)
-            .with_help("choose another `predicts` in the model, or another sampler"));
-    }
-    guard("sampler", || sampler.accepts(process)).map_err(|error| error.under("/sampler"))?;
+    guard("sampler", || sampler.accepts(process, model))
+        .map_err(|error| error.under("/sampler"))?;
     Ok(Some(sampler))
-}
-
-/// The name of a unit variant as JSON writes it.
-fn json_name(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => String::from("?"),
-    }
 }
 
 fn build_all<C, T>(

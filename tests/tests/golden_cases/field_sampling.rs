@@ -95,7 +95,7 @@ fn probability_flow(case: &Case) {
     let oracle = oracle(process.as_ref(), &state);
     for variable in [Variable::ArcLength, Variable::Time] {
         let options = LikelihoodOptions {
-            method: FlowMethod::DormandPrince,
+            method: Some(FlowMethod::DormandPrince),
             rtol: 1e-9,
             atol: 1e-9,
             variable,

@@ -346,9 +346,10 @@ fn divergence_bias(case: &Case) {
         Tensor::ones([40_000, 2], (Kind::Double, Device::Cpu)),
         Moves::Point,
     ));
-    let oracle: Box<dyn ModelConfig> = serde_json::from_value(
-        json!({"type": "gaussian-tau-oracle", "mean": [0.7, 0.4], "std": [0.25, 0.3]}),
-    )
+    let oracle: Box<dyn ModelConfig> = serde_json::from_value(json!({
+        "type": "gaussian-tau-oracle", "mean": [0.7, 0.4], "std": [0.25, 0.3],
+        "predicts": "field"
+    }))
     .unwrap();
     let spec = template.spec();
     let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };

@@ -10,9 +10,9 @@ pub use vp::VpBridgeConfig;
 
 use crate::clock::{BridgeClock, Coefficients};
 use isotropy_core::{
-    Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed,
-    Prediction, PredictionKind, Representation, Result, Scale, State, StateSpec, Step, Stream,
-    Terms, TimeDomain, Xi, probe_symmetry, representation::as_type,
+    ClosedForm, Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
+    Perturbed, Prediction, PredictionKind, Representation, Result, Scale, State, StateSpec, Step,
+    Stream, Terms, TimeDomain, Xi, probe_symmetry, representation::as_type,
 };
 use isotropy_groups::representation::Translation;
 use std::sync::Arc;
@@ -237,6 +237,11 @@ impl NoisingProcess for Bridge {
     /// other end. For VE it is the time itself.
     fn noise_level(&self, t: f64) -> Option<f64> {
         Some(self.clock.level(t))
+    }
+
+    fn closed_forms(&self) -> &'static [ClosedForm] {
+        use ClosedForm::{Clean, HTerm, Posterior, Transition};
+        &[Clean, Posterior, Transition, HTerm]
     }
 
     fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {

@@ -3,13 +3,12 @@
 
 use super::grid::TimeGrid;
 use isotropy_core::{
-    Error, Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose, Result, Sampled,
-    Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi,
+    ClosedForm, Error, Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose,
+    Result, Sampled, Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi,
     sampler::{accept, times},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
 /// Between times `t_i` and `t_{i+1}`: if `churn > 0`, an Euler step of the reverse SDE from `t_i` over
 /// the part `churn` of the interval; then Heun's rule for the probability flow over the rest. With
@@ -199,41 +198,6 @@ impl Walk<'_> {
     }
 }
 
-impl BridgeHeun {
-    /// Refuses what it cannot integrate, before the first evaluation.
-    fn accepts(
-        &self,
-        process: &dyn NoisingProcess,
-        model: &dyn ScoreModel,
-        start: &State,
-    ) -> Result<()> {
-        accept(process, model, self.purpose())?;
-        let like: Vec<Tensor> = process
-            .fields()
-            .xi_shape(&start.spec())
-            .into_iter()
-            .map(|shape| {
-                let size: Vec<i64> = std::iter::once(start.batch_size()).chain(shape).collect();
-                Tensor::zeros(size, start.options())
-            })
-            .collect();
-        let no_score = Prediction::one(PredictionKind::Score, Xi(like));
-        let bridge = !process.time().discrete
-            && process.terms(start, Step::at(process.time().prior), &no_score)?.h.is_some();
-        if !bridge {
-            let message = format!(
-                "{} needs a bridge in continuous time; {} is none",
-                self.name(),
-                process.name()
-            );
-            return Err(Error::config("", message).with_help(
-                "use `ve-bridge`, `vp-bridge` or `brownian-bridge` with \"steps\": null, or the sampler `ancestral`",
-            ));
-        }
-        Ok(())
-    }
-}
-
 impl Sampler for BridgeHeun {
     fn name(&self) -> String {
         "bridge-heun".into()
@@ -241,6 +205,22 @@ impl Sampler for BridgeHeun {
 
     fn purpose(&self) -> Purpose {
         Purpose::ProbabilityFlow
+    }
+
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        accept(process, model, self.purpose())?;
+        if process.time().discrete || ClosedForm::HTerm.of(process).is_err() {
+            let message = format!(
+                "{} needs a bridge in continuous time; {} is none",
+                self.name(),
+                process.name()
+            );
+            return Err(Error::config("", message).with_help(
+                "use `ve-bridge`, `vp-bridge` or `brownian-bridge` with \"steps\": null, or the \
+                 sampler `ancestral`",
+            ));
+        }
+        ClosedForm::Clean.of(process)
     }
 
     fn run(
@@ -251,7 +231,7 @@ impl Sampler for BridgeHeun {
         noise: &mut dyn Noise,
         observer: &mut Observer,
     ) -> Result<Sampled> {
-        self.accepts(process, model, &start)?;
+        self.accepts(process, model)?;
         let _no_grad = tch::no_grad_guard();
         let config = &self.config;
         let times = config.grid.times(process.time(), config.steps as usize, config.rho)?;

@@ -52,6 +52,9 @@ impl Wrong {
 }
 
 impl NoisingProcess for Wrong {
+    fn closed_forms(&self) -> &'static [isotropy_core::ClosedForm] {
+        self.right.closed_forms()
+    }
     fn name(&self) -> String {
         format!("{}, {:?}", self.right.name(), self.mistake)
     }

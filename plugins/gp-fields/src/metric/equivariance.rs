@@ -2,14 +2,14 @@
 
 use super::Summary;
 use super::functions::test_functions;
-use super::optimum::again;
 use isotropy_core::{
-    Error, Evaluation, FreshNoise, Measured, Metric, MetricConfig, RepresentationConfig, Result,
-    SamplerConfig, State,
+    Error, Evaluation, FreshNoise, Measured, Metric, MetricConfig, NoisingProcess, Representation,
+    RepresentationConfig, Result, Sampler, SamplerConfig, ScoreModel, State,
     sampler::run_and_moved,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// Samples test functions given what is known of them, and once more with everything transformed by an element of the
@@ -43,9 +43,12 @@ impl MetricConfig for ConditionalEquivarianceConfig {
         if self.functions == 0 {
             return Err(Error::config("/functions", "at least 1"));
         }
-        self.symmetry.build().map_err(|error| error.under("/symmetry"))?;
-        self.sampler.build().map_err(|error| error.under("/sampler"))?;
-        Ok(Box::new(ConditionalEquivariance(again(self)?)))
+        Ok(Box::new(ConditionalEquivariance {
+            symmetry: self.symmetry.build().map_err(|error| error.under("/symmetry"))?,
+            sampler: self.sampler.build().map_err(|error| error.under("/sampler"))?,
+            name: self.name.clone(),
+            functions: self.functions,
+        }))
     }
 }
 
@@ -59,7 +62,12 @@ isotropy_core::register!(
 );
 
 #[derive(Debug)]
-struct ConditionalEquivariance(ConditionalEquivarianceConfig);
+struct ConditionalEquivariance {
+    symmetry: Arc<dyn Representation>,
+    sampler: Box<dyn Sampler>,
+    name: Option<String>,
+    functions: u32,
+}
 
 /// Root mean square of values `[B, N, d]` over the points that are there: `[B]`.
 fn rms(state: &State, values: &Tensor) -> Tensor {
@@ -78,15 +86,19 @@ fn rms(state: &State, values: &Tensor) -> Tensor {
 }
 
 impl Metric for ConditionalEquivariance {
+    fn accepts(&self, process: Option<&dyn NoisingProcess>, model: &dyn ScoreModel) -> Result<()> {
+        let process = process.ok_or_else(|| {
+            Error::Unsupported("runs need a process, and this experiment has none".into())
+        })?;
+        self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
-        let config = &self.0;
         let process = evaluation.process.ok_or_else(|| {
             Error::Unsupported("samples need a process, and this experiment has none".into())
         })?;
-        let symmetry = config.symmetry.build()?;
-        let symmetry = symmetry.as_ref();
-        let sampler = config.sampler.build()?;
-        let given = test_functions(evaluation, None, config.functions)?;
+        let symmetry = self.symmetry.as_ref();
+        let given = test_functions(evaluation, None, self.functions)?;
         symmetry.accepts(&given.spec()).map_err(|error| error.under("/symmetry"))?;
         let mut stream = evaluation.streams.stream("conditional equivariance", 0);
         let shape = symmetry.element_shape(&given)?;
@@ -94,10 +106,11 @@ impl Metric for ConditionalEquivariance {
         let start = process.prior(&given, &mut stream)?;
         let fresh = FreshNoise::new(evaluation.streams, "conditional equivariance");
         let of = (process, evaluation.model);
-        let (here, there) = run_and_moved(sampler.as_ref(), of, &start, (symmetry, &h), fresh)?;
+        let (here, there) =
+            run_and_moved(self.sampler.as_ref(), of, &start, (symmetry, &h), fresh)?;
         let expected = symmetry.act(&h, &here)?;
         let gap = rms(&expected, &(there.x() - expected.x())) / rms(&expected, expected.x());
-        let prefix = config.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
+        let prefix = self.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
         let summary = Summary::of(&gap);
         let name = format!("{prefix}equivariance_gap");
         let mut measured = Vec::from(summary.measured(Measured::lower(name, f64::NAN)));

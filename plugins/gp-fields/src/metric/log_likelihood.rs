@@ -9,7 +9,8 @@ use isotropy_core::likelihood::{
     terminal_gap,
 };
 use isotropy_core::{
-    DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, Result, State, observed,
+    DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, NoisingProcess, Result,
+    ScoreModel, State, observed,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -172,6 +173,13 @@ impl FieldLogLikelihood {
 }
 
 impl Metric for FieldLogLikelihood {
+    fn accepts(&self, process: Option<&dyn NoisingProcess>, model: &dyn ScoreModel) -> Result<()> {
+        let process = process.ok_or_else(|| {
+            Error::Unsupported("a likelihood needs a process, and this experiment has none".into())
+        })?;
+        self.config.likelihood.accepts(process, model)
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let config = &self.config;
         let functions = test_functions(evaluation, config.dataset.as_deref(), config.functions)?;

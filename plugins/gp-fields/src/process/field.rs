@@ -6,9 +6,10 @@ use crate::linear_algebra::{Factor, INDEX};
 use crate::posterior::GaussianProcess;
 use isotropy_core::representation::as_type;
 use isotropy_core::{
-    Error, Field, Kernel, KernelOfState, KernelOfTime, Moves, NoiseOperator, NoisingProcess,
-    Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale, State, StateSpec,
-    Step, Stream, Streams, TerminalMismatch, Terms, TimeDomain, Xi, probe_symmetry,
+    ClosedForm, Error, Field, Kernel, KernelOfState, KernelOfTime, Moves, NoiseOperator,
+    NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
+    State, StateSpec, Step, Stream, Streams, TerminalMismatch, Terms, TimeDomain, Xi,
+    probe_symmetry,
 };
 use isotropy_groups::representation::Translation;
 use std::sync::Arc;
@@ -339,6 +340,10 @@ impl NoisingProcess for FieldProcess {
 
     fn colour(&self, state: &State, z: &Xi) -> Result<Xi> {
         Ok(self.core.root(state)?.apply(&shown(state, z.single())).into())
+    }
+
+    fn closed_forms(&self) -> &'static [ClosedForm] {
+        &[ClosedForm::Clean, ClosedForm::Posterior, ClosedForm::Transition]
     }
 
     /// By Tweedie's formula.

@@ -3,8 +3,8 @@
 use super::walk::{Walk, reverse_rate};
 use isotropy_core::integrate::grid::{Grid, Spacing};
 use isotropy_core::{
-    Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,
-    SamplerConfig, ScoreModel, State, Step, Terms, Xi,
+    ClosedForm, Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled,
+    Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi,
     sampler::accept,
     schemars::{self, JsonSchema},
 };
@@ -303,7 +303,9 @@ impl Sampler for ConditionalLangevin {
         }
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        accept(process, model, self.purpose())?;
+        ClosedForm::Transition.of(process)?;
         let steps = self.spacing.steps(process)?;
         if self.config.hybrid && self.config.lambda != 1.0 {
             self.rising(process, steps[0].from)?;
@@ -319,7 +321,7 @@ impl Sampler for ConditionalLangevin {
         noise: &mut dyn Noise,
         observer: &mut Observer,
     ) -> Result<Sampled> {
-        accept(process, model, self.purpose())?;
+        self.accepts(process, model)?;
         let _no_grad = tch::no_grad_guard();
         let config = &self.config;
         let steps = self.spacing.steps(process)?;

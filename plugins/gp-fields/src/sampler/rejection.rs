@@ -140,8 +140,8 @@ impl Sampler for Rejection {
         self.sampler.purpose()
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
-        self.sampler.accepts(process).map_err(|error| error.under("/sampler"))
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))
     }
 
     fn run(

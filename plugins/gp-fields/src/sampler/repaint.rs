@@ -3,8 +3,8 @@
 use super::walk::{Walk, reverse_rate};
 use isotropy_core::integrate::grid::{Grid, Spacing};
 use isotropy_core::{
-    Error, Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler, SamplerConfig,
-    ScoreModel, State, Step,
+    ClosedForm, Error, Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,
+    SamplerConfig, ScoreModel, State, Step,
     sampler::accept,
     schemars::{self, JsonSchema},
 };
@@ -114,7 +114,9 @@ impl Sampler for Repaint {
         }
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        accept(process, model, self.purpose())?;
+        ClosedForm::Transition.of(process)?;
         self.spacing.steps(process).map(|_| ())
     }
 
@@ -126,7 +128,7 @@ impl Sampler for Repaint {
         noise: &mut dyn Noise,
         observer: &mut Observer,
     ) -> Result<Sampled> {
-        accept(process, model, self.purpose())?;
+        self.accepts(process, model)?;
         let _no_grad = tch::no_grad_guard();
         let steps = self.spacing.steps(process)?;
         let (mut walk, mut query) = Walk::new(process, model, noise, start)?;

@@ -27,7 +27,7 @@ fn smooth_limit() -> Value {
 }
 
 fn options(steps: u32) -> LikelihoodOptions {
-    LikelihoodOptions { steps: Some(steps), method: FlowMethod::Rk4, ..Default::default() }
+    LikelihoodOptions { steps: Some(steps), method: Some(FlowMethod::Rk4), ..Default::default() }
 }
 
 /// The log-density by the probability flow with the exact score, in closed form (geomndp.md 1.4): in the basis in which
@@ -83,7 +83,12 @@ fn the_density_of_a_function_is_that_of_the_closed_form() {
         let oracle = model(data(), process.as_ref(), &state);
         let exact = closed_form(process.as_ref(), &state, &data(), &limit);
         for (method, steps) in [(FlowMethod::Rk4, 200), (FlowMethod::DormandPrince, 1)] {
-            let options = LikelihoodOptions { method, rtol: 1e-8, atol: 1e-8, ..options(steps) };
+            let options = LikelihoodOptions {
+                method: Some(method),
+                rtol: 1e-8,
+                atol: 1e-8,
+                ..options(steps)
+            };
             let error = worst(&found(process.as_ref(), oracle.as_ref(), &state, &options), &exact);
             println!("{limit} {method:?}: {error:.1e} nats");
             assert!(error < 2e-5, "{limit} {method:?}: {error}");
@@ -112,7 +117,7 @@ fn the_published_rules_are_off_by_no_more_than_the_notes_measured() {
         {
             let error = |steps: u32| {
                 let options = LikelihoodOptions {
-                    method,
+                    method: Some(method),
                     steps: Some(steps),
                     variable,
                     ..LikelihoodOptions::default()
@@ -199,7 +204,7 @@ fn padding_does_not_count() {
     let padded = state.clone().with_context(State::MASK, field);
     let oracle = model(data(), process.as_ref(), &state);
     for (method, steps) in [(FlowMethod::Heun, 10), (FlowMethod::Rk4, 10)] {
-        let options = LikelihoodOptions { method, ..options(steps) };
+        let options = LikelihoodOptions { method: Some(method), ..options(steps) };
         let alone = found(process.as_ref(), oracle.as_ref(), &state.narrow_index(0, 4), &options);
         let error = worst(&found(process.as_ref(), oracle.as_ref(), &padded, &options), &alone);
         assert!(error < 1e-9, "{method:?}: {error}");

@@ -92,6 +92,9 @@ struct Wrong {
 }
 
 impl NoisingProcess for Wrong {
+    fn closed_forms(&self) -> &'static [isotropy_core::ClosedForm] {
+        self.right.closed_forms()
+    }
     fn name(&self) -> String {
         format!("{:?}", self.mistake)
     }

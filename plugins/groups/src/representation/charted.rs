@@ -15,8 +15,8 @@
 use super::{Trivial, linear};
 use isotropy_core::representation::as_type;
 use isotropy_core::{
-    Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation, Result, State,
-    StateSpec, Stream, Xi,
+    Aliasing, Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation, Result,
+    State, StateSpec, Stream, Xi,
 };
 use std::f64::consts::PI;
 use std::fmt::Debug;
@@ -344,6 +344,17 @@ impl<C: Chart> FlowCoordinates for Charted<C> {
 
     fn branches(&self, state: &State, turns: i64) -> Vec<Xi> {
         branches(&self.chart.tau(state.x()), turns).into_iter().map(Xi::from).collect()
+    }
+
+    /// Tried on coordinates that are far from every principal branch.
+    fn aliasing(&self) -> Aliasing {
+        let tau = Tensor::full([1, self.chart.dimension()], 20.0, (Kind::Double, Device::Cpu));
+        let read = self.chart.tau(&self.chart.point(&tau));
+        match (self.unwrapped, (read - tau).abs().max().double_value(&[]) > 1e-6) {
+            (_, false) => Aliasing::None,
+            (false, true) => Aliasing::Principal,
+            (true, true) => Aliasing::Carried,
+        }
     }
 
     fn log_abs_det(&self, state: &State) -> Tensor {

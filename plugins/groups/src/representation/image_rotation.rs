@@ -11,7 +11,7 @@
 
 use crate::group::{So2, wrap};
 use isotropy_core::{
-    Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation,
+    Aliasing, Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation,
     RepresentationConfig, Result, State, StateSpec, Stream, Xi,
     schemars::{self, JsonSchema},
 };
@@ -273,6 +273,10 @@ impl FlowCoordinates for ImageRotation {
 
     fn orientation(&self, _tau: &Xi) -> Option<Xi> {
         None
+    }
+
+    fn aliasing(&self) -> Aliasing {
+        Aliasing::Carried
     }
 
     /// Zero: the base measure is the coordinate's own.

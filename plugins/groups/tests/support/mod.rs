@@ -195,6 +195,9 @@ impl<D: Drive, M: Mistake> FlowCoordinates for WrongDrive<D, M> {
     fn orientation(&self, tau: &Xi) -> Option<Xi> {
         self.1.orientation(self.chart(), tau)
     }
+    fn aliasing(&self) -> isotropy_core::Aliasing {
+        self.chart().aliasing()
+    }
     fn branches(&self, state: &State, turns: i64) -> Vec<Xi> {
         self.chart().branches(state, turns)
     }

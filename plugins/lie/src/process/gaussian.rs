@@ -3,9 +3,9 @@
 use super::anchor::{Anchor, visible};
 use super::law::Law;
 use isotropy_core::{
-    Clock, Drive, Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
-    Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale, State, StateSpec,
-    Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, probe_symmetry,
+    Clock, ClosedForm, Drive, Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator,
+    NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
+    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, probe_symmetry,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -420,6 +420,10 @@ impl NoisingProcess for Gaussian {
 
     fn colour(&self, _state: &State, z: &Xi) -> Result<Xi> {
         Ok(self.coloured(z))
+    }
+
+    fn closed_forms(&self) -> &'static [ClosedForm] {
+        &[ClosedForm::Clean, ClosedForm::Posterior, ClosedForm::Transition]
     }
 
     /// By Tweedie's formula; for [`PredictionKind::FieldSum`] to first order in `std^2`, which is

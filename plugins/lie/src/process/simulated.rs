@@ -4,9 +4,9 @@ use super::CoordinateLaw;
 use super::anchor::{fits, row, visible};
 use super::gaussian::{broadcast, coordinates_of, white};
 use isotropy_core::{
-    Clock, Error, FlowCoordinates, Kernel, NoiseOperator, NoisingProcess, Perturbed, Prediction,
-    PredictionKind, Representation, Result, Root, Scale, State, StateSpec, Step, Stream, Terms,
-    TimeDomain, Xi, probe_symmetry,
+    Clock, ClosedForm, Error, FlowCoordinates, Kernel, NoiseOperator, NoisingProcess, Perturbed,
+    Prediction, PredictionKind, Representation, Result, Root, Scale, State, StateSpec, Step,
+    Stream, Terms, TimeDomain, Xi, probe_symmetry,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -233,6 +233,10 @@ impl NoisingProcess for Simulated {
     /// Unit-scale noise `S z`.
     fn colour(&self, _state: &State, z: &Xi) -> Result<Xi> {
         Ok(self.coloured(z))
+    }
+
+    fn closed_forms(&self) -> &'static [ClosedForm] {
+        &[ClosedForm::Clean]
     }
 
     /// To first order in the time that has passed (one reverse step without noise): use it near the

@@ -29,7 +29,8 @@ impl Sampler for Adaptive {
         Purpose::ProbabilityFlow
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        accept(process, model, self.purpose())?;
         FlowMethod::DormandPrince.accepts(process)
     }
 
@@ -41,8 +42,7 @@ impl Sampler for Adaptive {
         _noise: &mut dyn Noise,
         observer: &mut Observer,
     ) -> Result<Sampled> {
-        accept(process, model, self.purpose())?;
-        self.accepts(process)?;
+        self.accepts(process, model)?;
         let (axis, time) = (Axis::of(process), process.time());
         let (from, to) = (axis.at(process, time.prior), axis.at(process, time.start));
         let mut evaluations = 0;

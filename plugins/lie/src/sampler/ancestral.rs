@@ -3,7 +3,8 @@
 use super::LastStep;
 use super::rule::{Rule, Stepper, Walk, sampler};
 use isotropy_core::{
-    Error, Kernel, NoisingProcess, Prediction, Purpose, Result, Sampler, Scale, State, Step, Xi,
+    ClosedForm, Error, Kernel, NoisingProcess, Prediction, Purpose, Result, Sampler, Scale, State,
+    Step, Xi,
 };
 
 sampler! {
@@ -18,7 +19,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    Uniform, "ancestral",
+    100, Uniform, "ancestral",
     "draws from the posterior of each step (DDPM)",
     r#"{"type": "ancestral", "steps": 50}"#
 }
@@ -42,7 +43,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    Uniform, "ddim",
+    100, Uniform, "ddim",
     "deterministic steps between kernels (DDIM), with noise eta",
     r#"{"type": "ddim", "steps": 50}"#
 }
@@ -127,10 +128,14 @@ impl Rule for Ancestral {
     }
 
     fn purpose(&self) -> Purpose {
-        if self.eta == 1.0 { Purpose::ReverseSde } else { Purpose::ProbabilityFlow }
+        Purpose::Posterior
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess, _: &[Step]) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        ClosedForm::Posterior.of(process).map_err(|error| {
+            Error::config("", error.to_string()).with_help("use `group-step` or `heun-sde`")
+        })?;
+        self.last_step.accepts(process)?;
         // A kernel whose colour depends on the state (fields) is asked for when there is one.
         if self.eta < 1.0 && process.kernel_of_state().is_none() {
             scales(process.kernel(process.time().prior), process)?;

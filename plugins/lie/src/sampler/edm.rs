@@ -6,7 +6,7 @@ use super::grid::Spacing;
 use super::probability_flow::along;
 use super::rule::{Rule, Stepper, Walk, sampler};
 use super::runge_kutta::HEUN;
-use isotropy_core::{Error, NoisingProcess, Purpose, Result, Sampler, State, Step, Xi};
+use isotropy_core::{ClosedForm, Error, NoisingProcess, Purpose, Result, Sampler, State, Step, Xi};
 use tch::Tensor;
 
 sampler! {
@@ -31,7 +31,7 @@ sampler! {
         #[schemars(range(min = 0.0, max = 10.0))]
         s_noise: f64 = 1.0,
     }
-    Karras, "edm",
+    100, Karras, "edm",
     "Heun's rule in the noise level with churn (Karras et al. 2022), for exploding kernels",
     r#"{"type": "edm", "steps": 18}"#
 }
@@ -70,7 +70,7 @@ impl Rule for Edm {
         Purpose::ProbabilityFlow
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess, _: &[Step]) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
         if process.time().discrete || Axis::of(process) != Axis::Level {
             let message = format!(
                 "this sampler needs a kernel tau + sigma z in continuous time; {} has another",
@@ -79,7 +79,10 @@ impl Rule for Edm {
             return Err(Error::config("", message)
                 .with_help("use `ve` or `edm` with \"steps\": null, or `probability-flow`"));
         }
-        Ok(())
+        if self.churn > 0.0 {
+            ClosedForm::Transition.of(process).map_err(|error| error.under("/s_churn"))?;
+        }
+        ClosedForm::Clean.of(process)
     }
 
     /// The levels end at the least that was trained; a last step of no length goes to the clean

@@ -2,7 +2,9 @@
 
 use super::LastStep;
 use super::rule::{Rule, Stepper, Walk, reverse_rate, sampler, scaled};
-use isotropy_core::{Drive, Error, NoiseOperator, Purpose, Result, Sampler, State, Xi};
+use isotropy_core::{
+    Aliasing, Drive, Error, NoiseOperator, NoisingProcess, Purpose, Result, Sampler, State, Xi,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -34,7 +36,7 @@ sampler! {
         /// The divergence term: `none` is right, the others repeat published numbers.
         divergence: DivergenceTerm = DivergenceTerm::None,
     }
-    Uniform, "euler-maruyama-x",
+    100, Uniform, "euler-maruyama-x",
     "reverse SDE by Euler-Maruyama in x, with the published divergence variants",
     r#"{"type": "euler-maruyama-x", "divergence": "none"}"#
 }
@@ -75,6 +77,17 @@ impl Rule for EulerMaruyamaX {
 
     fn purpose(&self) -> Purpose {
         Purpose::ReverseSde
+    }
+
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        let coordinates = process.fields().coordinates();
+        if coordinates.is_some_and(|c| c.aliasing() == Aliasing::Carried) {
+            return Err(Error::Unsupported(format!(
+                "steps in x lose the unwrapped coordinates that points of {} carry",
+                process.drive().name()
+            )));
+        }
+        self.last_step.accepts(process)
     }
 
     fn begin(&self, start: State) -> State {

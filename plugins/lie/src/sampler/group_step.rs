@@ -2,7 +2,7 @@
 
 use super::LastStep;
 use super::rule::{Rule, Stepper, Walk, reverse_rate, sampler, scaled};
-use isotropy_core::{Purpose, Result, Sampler, State};
+use isotropy_core::{NoisingProcess, Purpose, Result, Sampler, State};
 
 sampler! {
     /// `x <- flow(x, (g^2 S - f) dt + g sqrt(dt) z)`: Euler in the coefficients, exact in the
@@ -11,7 +11,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    Uniform, "group-step",
+    100, Uniform, "group-step",
     "reverse SDE by finite group elements (Lie-Euler)",
     r#"{"type": "group-step", "steps": 50}"#
 }
@@ -34,7 +34,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Noise,
     }
-    Uniform, "geodesic-random-walk",
+    100, Uniform, "geodesic-random-walk",
     "group-step by the name of the literature: steps along geodesics",
     r#"{"type": "geodesic-random-walk", "steps": 50}"#
 }
@@ -59,6 +59,10 @@ impl Rule for GroupStep {
 
     fn purpose(&self) -> Purpose {
         Purpose::ReverseSde
+    }
+
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        self.last_step.accepts(process)
     }
 
     fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {

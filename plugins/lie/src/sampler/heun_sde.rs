@@ -2,7 +2,7 @@
 
 use super::LastStep;
 use super::rule::{Rule, Stepper, Walk, sampler};
-use isotropy_core::{Purpose, Result, Sampler, State, Step, Terms, Xi};
+use isotropy_core::{NoisingProcess, Purpose, Result, Sampler, State, Step, Terms, Xi};
 
 sampler! {
     /// Stochastic Heun: a Lie-Euler step predicts the end, and the point moves by *one* group
@@ -14,7 +14,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    Uniform, "heun-sde",
+    100, Uniform, "heun-sde",
     "reverse SDE by the mean of the drifts at both ends of a step (stochastic Heun)",
     r#"{"type": "heun-sde", "steps": 50}"#
 }
@@ -60,6 +60,10 @@ impl Rule for HeunSde {
         Purpose::ReverseSde
     }
 
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        self.last_step.accepts(process)
+    }
+
     fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
         if walk.last && self.last_step == LastStep::Clean {
             return walk.clean(state);
@@ -81,7 +85,7 @@ impl Rule for HeunSde {
         };
         let ahead = with(drift.scale(length), None);
         let ahead = walk.drive.flow(state, &ahead);
-        if to < walk.process.time().start {
+        if walk.beyond {
             // No model was trained there: the prediction is the step.
             return Ok(ahead);
         }

@@ -34,6 +34,7 @@ pub use probability_flow::{FlowEnd, FlowMethod, ProbabilityFlowConfig};
 
 pub(crate) use isotropy_core::integrate::{axis, grid};
 
+use isotropy_core::{ClosedForm, NoisingProcess, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,4 +49,16 @@ pub enum LastStep {
     NoNoise,
     /// An ordinary step with noise, as the released code does it.
     Noise,
+}
+
+impl LastStep {
+    /// Refuses a process that lacks what this last step asks it for.
+    fn accepts(self, process: &dyn NoisingProcess) -> Result<()> {
+        match self {
+            Self::Clean => ClosedForm::Clean.of(process).map_err(|error| {
+                error.under("/last_step").with_help("use \"last_step\": \"noise\"")
+            }),
+            Self::NoNoise | Self::Noise => Ok(()),
+        }
+    }
 }

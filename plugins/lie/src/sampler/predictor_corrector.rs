@@ -47,7 +47,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    Uniform, "predictor-corrector",
+    100, Uniform, "predictor-corrector",
     "any step to the next time, with Langevin steps between (Song et al. 2021)",
     r#"{"type": "predictor-corrector", "steps": 50, "predictor": "group-step"}"#
 }
@@ -117,12 +117,12 @@ impl Rule for PredictorCorrector {
     }
 
     fn purpose(&self) -> Purpose {
-        // What a corrector can use drives every predictor too.
+        // What a corrector can use (a score) drives every predictor too.
         if self.corrections > 0 { Purpose::Corrector } else { self.predictor.purpose() }
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess, steps: &[Step]) -> Result<()> {
-        self.predictor.accepts(process, steps)
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        self.predictor.accepts(process)
     }
 
     fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {

@@ -4,7 +4,7 @@ use super::adaptive::{Adaptive, ErrorNorm, Tolerance};
 use super::axis::Axis;
 use super::rule::{Rule, Stepper, Walk, sampler};
 use super::runge_kutta::{Slope, Tableau, combine, stages};
-use isotropy_core::{NoisingProcess, Purpose, Result, Sampler, State, Step};
+use isotropy_core::{ClosedForm, NoisingProcess, Purpose, Result, Sampler, State, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ sampler! {
         #[schemars(range(min = 1, max = 100_000_000))]
         max_evaluations: u32 = 10_000,
     }
-    Uniform, "probability-flow",
+    100, Uniform, "probability-flow",
     "probability-flow ODE by the flow of the drive: Euler, Heun, RK4, Dormand-Prince",
     r#"{"type": "probability-flow", "steps": 50, "method": "heun"}"#
 }
@@ -82,17 +82,18 @@ impl Rule for ProbabilityFlow {
         Purpose::ProbabilityFlow
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess, _: &[Step]) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+        if self.last_step == FlowEnd::Clean {
+            ClosedForm::Clean.of(process).map_err(|error| error.under("/last_step"))?;
+        }
         self.method.accepts(process)
     }
 
     fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
-        // A model is not asked about times that it was not trained on.
-        let beyond = walk.step.to < walk.process.time().start;
         let method = match self.last_step {
             FlowEnd::Clean if walk.last => return walk.clean(state),
             FlowEnd::Euler if walk.last => FlowMethod::Euler,
-            _ if beyond => FlowMethod::Euler,
+            _ if walk.beyond => FlowMethod::Euler,
             _ => self.method,
         };
         // Euler's rule alone is the published kind of step: in time, with the exact variance that the

@@ -17,8 +17,8 @@ pub(super) trait Rule: Debug + Send {
     /// What it needs from a prediction.
     fn purpose(&self) -> Purpose;
 
-    /// Whether it can integrate this process with these steps, before the first one.
-    fn accepts(&self, _process: &dyn NoisingProcess, _steps: &[Step]) -> Result<()> {
+    /// Whether it can integrate this process, beyond a prediction that can drive its purpose.
+    fn accepts(&self, _process: &dyn NoisingProcess) -> Result<()> {
         Ok(())
     }
 
@@ -44,6 +44,8 @@ pub(super) struct Walk<'a> {
     pub step: Step,
     /// Whether it is the last one.
     pub last: bool,
+    /// Whether the present step ends at a time that no model was trained on.
+    pub beyond: bool,
     /// The number of steps.
     pub count: usize,
     model: &'a dyn ScoreModel,
@@ -107,8 +109,10 @@ impl<R: Rule> Sampler for Stepper<R> {
         self.rule.purpose()
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
-        self.rule.accepts(process, &self.rule.steps(process, &self.spacing)?)
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        accept(process, model, self.purpose())?;
+        self.rule.accepts(process)?;
+        self.rule.steps(process, &self.spacing).map(|_| ())
     }
 
     fn run(
@@ -119,15 +123,15 @@ impl<R: Rule> Sampler for Stepper<R> {
         noise: &mut dyn Noise,
         observer: &mut Observer,
     ) -> Result<Sampled> {
-        accept(process, model, self.purpose())?;
+        self.accepts(process, model)?;
         let steps = self.rule.steps(process, &self.spacing)?;
-        self.rule.accepts(process, &steps)?;
         let mut state = self.rule.begin(start);
         let mut walk = Walk {
             process,
             drive: process.fields(),
             step: steps[0],
             last: false,
+            beyond: false,
             count: steps.len(),
             model,
             noise,
@@ -137,6 +141,7 @@ impl<R: Rule> Sampler for Stepper<R> {
         };
         for (index, &step) in steps.iter().enumerate() {
             (walk.step, walk.last) = (step, index + 1 == steps.len());
+            walk.beyond = walk.last && process.time().ends_untrained();
             state = tch::no_grad(|| self.rule.step(&mut walk, &state))?;
             observer(index, steps.len(), &state)?;
         }
@@ -162,13 +167,17 @@ macro_rules! sampler {
         $name:ident {
             $($(#[$field_meta:meta])* $field:ident: $type:ty = $default:expr,)*
         }
-        $grid:ident, $tag:literal, $summary:literal, $example:literal
+        $steps:literal, $grid:ident, $tag:literal, $summary:literal, $example:literal
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
-            /// Number of steps; `null` for all steps of a discrete process, 100 in continuous time.
+            #[doc = concat!(
+                "Number of steps; `null` for all steps of a discrete process, ",
+                stringify!($steps),
+                " in continuous time."
+            )]
             #[schemars(range(min = 1, max = 1_000_000))]
             pub steps: Option<u32>,
             /// How the times are spaced.
@@ -193,7 +202,8 @@ macro_rules! sampler {
 
         impl $name {
             fn spacing(&self) -> isotropy_core::Result<$crate::sampler::grid::Spacing> {
-                $crate::sampler::grid::Spacing::new(self.steps, self.grid, self.rho)
+                let spacing = $crate::sampler::grid::Spacing::new(self.steps, self.grid, self.rho)?;
+                Ok(spacing.with_default($steps))
             }
         }
 

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, dead_code)]
 
 use isotropy_core::{
-    Field, FieldSpec, FreshNoise, ModelConfig, ModelContext, Moves, NoisingProcess, ProcessConfig,
-    Representation, RepresentationConfig, Sampled, SamplerConfig, ScoreModel, State, StateSpec,
-    Streams, sampler::unobserved,
+    Drive, Field, FieldSpec, FreshNoise, ModelConfig, ModelContext, Moves, Noise, NoisingProcess,
+    ProcessConfig, Representation, RepresentationConfig, Result, Sampled, SamplerConfig,
+    ScoreModel, State, StateSpec, Streams, Terms, Xi, sampler::unobserved,
 };
 use isotropy_groups as _;
 use isotropy_lie as _;
@@ -19,11 +19,23 @@ pub fn drive(json: Value) -> Arc<dyn Representation> {
     serde_json::from_value::<Box<dyn RepresentationConfig>>(json).unwrap().build().unwrap()
 }
 
-/// A process on a drive by its name. One thread: the tests run side by side.
+/// A process on a drive by its name, whose points carry their unwrapped coordinates where these alias.
+/// One thread: the tests run side by side.
 pub fn process(json: Value, on: &str) -> Box<dyn NoisingProcess> {
+    process_on(
+        json,
+        match on {
+            "polar" | "spherical" => json!({"type": on, "unwrapped": true}),
+            _ => json!({"type": on}),
+        },
+    )
+}
+
+/// A process on any drive.
+pub fn process_on(json: Value, on: Value) -> Box<dyn NoisingProcess> {
     tch::set_num_threads(1);
     let config: Box<dyn ProcessConfig> = serde_json::from_value(json).unwrap();
-    config.build(drive(json!({"type": on}))).unwrap()
+    config.build(drive(on)).unwrap()
 }
 
 /// Continuous VP with `linear-beta`: after `beta_max` 40 the prior is reached up to 1e-8.
@@ -85,4 +97,69 @@ pub fn normal(shape: &[i64], name: &str) -> Tensor {
 
 pub fn number(t: &Tensor) -> f64 {
     t.to_kind(Kind::Double).double_value(&[])
+}
+
+/// With Gaussian data a run is affine in its start and its noise. Row 0 of the batch starts at 0
+/// without noise, row 1 at 1, and row `k + 2` gets noise 1 in draw `k`: their ends are the
+/// coefficients, and the moments of a run follow without any sampling error.
+pub struct Impulses;
+
+impl Impulses {
+    fn z(index: u64, like: &Tensor) -> Tensor {
+        let z = like.zeros_like();
+        let _ = z.narrow(0, index as i64 + 2, 1).fill_(1.0);
+        z
+    }
+}
+
+impl Noise for Impulses {
+    fn draw(&mut self, index: u64, _: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
+        Ok(terms.noise[0].apply(&Self::z(index, terms.drift.single())).into())
+    }
+
+    fn unit(&mut self, index: u64, _: &State, like: &Xi, _: &dyn NoisingProcess) -> Result<Xi> {
+        Ok(Self::z(index, like.single()).into())
+    }
+}
+
+/// Mean and variance of each coordinate at the end of a run whose start has a normal law with this mean
+/// and variance, on data that are Gaussian: exact, without sampling error.
+pub fn moments(
+    process: &dyn NoisingProcess,
+    model: &dyn ScoreModel,
+    sampler: &Value,
+    (mean, variance): (Tensor, Tensor),
+) -> (Tensor, Tensor) {
+    let config: Box<dyn SamplerConfig> = serde_json::from_value(sampler.clone()).unwrap();
+    let sampler = config.build().unwrap();
+    // The draws of a run are counted first, to have a row for each.
+    let mut draws = Counted(0);
+    let one = || at(process, &Tensor::zeros([1, 2], F64));
+    sampler.run(process, model, one(), &mut draws, &mut unobserved).unwrap();
+    let start = Tensor::zeros([draws.0 + 2, 2], F64);
+    let _ = start.narrow(0, 1, 1).fill_(1.0);
+    let start = at(process, &start);
+    let ends = sampler.run(process, model, start, &mut Impulses, &mut unobserved).unwrap();
+    let ends = tau(process, &ends.state);
+    let origin = ends.narrow(0, 0, 1);
+    let gains = (ends.narrow(0, 1, draws.0 + 1) - &origin).square();
+    let gain: Tensor = ends.select(0, 1) - ends.select(0, 0);
+    let of_start = gains.select(0, 0) * variance;
+    let noise = gains.narrow(0, 1, draws.0).sum_dim_intlist(0, false, None);
+    (gain * mean + origin.squeeze_dim(0), of_start + noise)
+}
+
+/// Counts the draws of a run; all of them are zero.
+struct Counted(i64);
+
+impl Noise for Counted {
+    fn draw(&mut self, index: u64, _: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
+        self.0 = self.0.max(index as i64 + 1);
+        Ok(terms.drift.zeros_like())
+    }
+
+    fn unit(&mut self, index: u64, _: &State, like: &Xi, _: &dyn NoisingProcess) -> Result<Xi> {
+        self.0 = self.0.max(index as i64 + 1);
+        Ok(like.zeros_like())
+    }
 }

@@ -3,7 +3,8 @@
 use super::{finite, named};
 use isotropy_core::{
     CoupledNoise, Element, Error, Evaluation, FreshNoise, Measured, Metric, MetricConfig, Noise,
-    Representation, RepresentationConfig, Result, Sampler, SamplerConfig, State, coupled,
+    NoisingProcess, Representation, RepresentationConfig, Result, Sampler, SamplerConfig,
+    ScoreModel, State, coupled,
     sampler::{run_and_moved, unobserved},
     schemars::{self, JsonSchema},
 };
@@ -113,6 +114,13 @@ impl SamplerEquivariance {
 }
 
 impl Metric for SamplerEquivariance {
+    fn accepts(&self, process: Option<&dyn NoisingProcess>, model: &dyn ScoreModel) -> Result<()> {
+        let process = process.ok_or_else(|| {
+            Error::Unsupported("runs need a process, and this experiment has none".into())
+        })?;
+        self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let process = evaluation.process.ok_or_else(|| {
             Error::Unsupported("runs need a process, and this experiment has none".into())

@@ -4,7 +4,7 @@ use crate::estimate::coordinates;
 use isotropy_core::{
     Error, Kernel, Noise, NoisingProcess, Observer, PredictionKind, Purpose, Result, Sampled,
     Sampler, SamplerConfig, Scale, ScoreModel, State, Step, Xi,
-    sampler::times,
+    sampler::{accept, times},
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,21 @@ impl Sampler for ImageDdimConfig {
         Purpose::ProbabilityFlow
     }
 
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        accept(process, model, self.purpose())?;
+        if model.predicts() == PredictionKind::Field {
+            let message = "the model predicts field, which holds no clean image; predict `clean`";
+            return Err(Error::Unsupported(message.into()));
+        }
+        let time = process.time();
+        if time.discrete {
+            let message = format!("{} needs continuous time (`steps: null`)", self.name());
+            return Err(Error::Unsupported(message));
+        }
+        coordinates(process)?;
+        gaussian(process, time.prior).map(|_| ())
+    }
+
     fn run(
         &self,
         process: &dyn NoisingProcess,
@@ -95,26 +110,10 @@ impl Sampler for ImageDdimConfig {
         _noise: &mut dyn Noise,
         observer: &mut Observer,
     ) -> Result<Sampled> {
-        let kind = model.predicts();
-        process.accepts_prediction(kind)?;
-        if !kind.can_drive(self.purpose()) || kind == PredictionKind::Field {
-            let message = format!("a prediction of kind {kind:?} cannot drive {}", self.name());
-            return Err(Error::Unsupported(message));
-        }
+        self.accepts(process, model)?;
         let time = process.time();
-        if time.discrete {
-            let message = format!("{} needs continuous time (`steps: null`)", self.name());
-            return Err(Error::Unsupported(message));
-        }
         let coordinates = coordinates(process)?;
-        let kernel = |t: f64| {
-            let kernel = process.kernel(t).filter(|kernel| kernel.shift.is_none());
-            kernel.ok_or_else(|| {
-                let message = format!("DDIM needs a Gaussian kernel; {} has none", process.name());
-                Error::Unsupported(message)
-            })
-        };
-        kernel(time.prior)?;
+        let kernel = |t: f64| gaussian(process, t);
         let mut state = start;
         for (index, step) in pairs(time.prior, self.steps, self.times).into_iter().enumerate() {
             let _no_grad = tch::no_grad_guard();
@@ -131,6 +130,15 @@ impl Sampler for ImageDdimConfig {
         }
         Ok(Sampled { state, evaluations: self.steps })
     }
+}
+
+/// The kernel at a time, of one scale in each factor and without a known end.
+fn gaussian(process: &dyn NoisingProcess, t: f64) -> Result<Kernel> {
+    let kernel = process.kernel(t).filter(|kernel| kernel.shift.is_none());
+    kernel.ok_or_else(|| {
+        let message = format!("DDIM needs a Gaussian kernel; {} has none", process.name());
+        Error::Unsupported(message)
+    })
 }
 
 /// `mean_s tau_0 + std_s e` with the clean coordinates `tau_0` and the (coloured) noise

@@ -1,10 +1,10 @@
 //! Self-conditioning (Chen, Zhang, Hinton 2022): the model sees its previous estimate of the clean
 //! image.
 
-use crate::estimate::{beside, clean};
+use crate::estimate::{beside, clean, estimable};
 use isotropy_core::{
-    Error, Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose, Regression,
-    Result, Sampled, Sampler, SamplerConfig, ScoreModel, State,
+    Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose, Regression, Result,
+    Sampled, Sampler, SamplerConfig, ScoreModel, State,
     schemars::{self, JsonSchema},
 };
 use isotropy_networks::unet_model::ESTIMATE;
@@ -52,6 +52,11 @@ impl Sampler for SelfConditioned {
         self.inner.purpose()
     }
 
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        self.inner.accepts(process, model).map_err(|error| error.under("/inner"))?;
+        estimable(process, model.predicts())
+    }
+
     fn run(
         &self,
         process: &dyn NoisingProcess,
@@ -60,10 +65,7 @@ impl Sampler for SelfConditioned {
         noise: &mut dyn Noise,
         observer: &mut Observer,
     ) -> Result<Sampled> {
-        if matches!(model.predicts(), PredictionKind::Field | PredictionKind::FieldSum) {
-            let message = "self-conditioning needs a model with an estimate of the clean image";
-            return Err(Error::Unsupported(message.into()));
-        }
+        self.accepts(process, model)?;
         let remembering = Remembering { model, process, last: RefCell::default() };
         self.inner.run(process, &remembering, start, noise, observer)
     }
