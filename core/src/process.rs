@@ -124,6 +124,10 @@ impl TimeDomain {
             .with_help("leave `steps` out to take them all, or raise the `steps` of the process"));
         }
         let time = |k: usize| {
+            if k == steps {
+                // `prior - span` is `floor` up to rounding alone, and the end is met exactly.
+                return floor;
+            }
             let t = self.prior - span * k as f64 / steps as f64;
             if self.discrete { t.round() } else { t }
         };
