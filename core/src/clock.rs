@@ -8,6 +8,10 @@ use tch::{Device, Kind, Tensor};
 /// A last step above this takes nearly everything that is left of the data.
 const CLIPPED: f64 = 0.9;
 
+/// A mean factor below this is the prior: the terminal law is off by 5e-13 nats a coordinate at a
+/// distance of one standard deviation.
+const FORGOTTEN: f64 = 1e-6;
+
 /// The time axis with its schedule: a discrete table, or a closed form.
 #[derive(Debug)]
 pub struct Clock {
@@ -36,6 +40,11 @@ impl Clock {
             && table.beta[table.beta.len() - 1] > CLIPPED
         {
             time.prior -= 1.0;
+        }
+        // Where a closed form leaves nothing of the data its rate has no bound, and where it is
+        // clipped there is none: samplers start where the noise is that of the end.
+        if table.is_none() && schedule.family() == Family::VariancePreserving {
+            time.prior = saturation(schedule.as_ref()).clamp(start, time.end);
         }
         Self { time, schedule, table, copies: Mutex::new(Vec::new()) }
     }
@@ -91,7 +100,8 @@ impl Clock {
             return table.beta[index];
         }
         let h = 1e-4 * self.time.end;
-        let (low, high) = ((step.from - h).max(0.0), (step.from + h).min(self.time.end));
+        let last = self.time.prior.max(step.from);
+        let (low, high) = ((step.from - h).max(0.0), (step.from + h).min(last));
         match self.family() {
             Family::VariancePreserving => {
                 2.0 * (self.at(low).0.ln() - self.at(high).0.ln()) / (high - low)
@@ -125,6 +135,22 @@ impl Clock {
         copies.push(copy.shallow_clone());
         copy
     }
+}
+
+/// The time in [0, 1] from which on a schedule adds nothing: its end, unless its mean factor is
+/// clipped before (cosine) or below [`FORGOTTEN`]. By bisection.
+fn saturation(schedule: &dyn Schedule) -> f64 {
+    let least = (schedule.at(1.0).0 * (1.0 + 1e-9)).max(FORGOTTEN);
+    let adds = |u: f64| schedule.at(u).0 > least;
+    if adds(1.0 - 1e-6) {
+        return 1.0;
+    }
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if adds(middle) { low = middle } else { high = middle }
+    }
+    low
 }
 
 #[cfg(test)]

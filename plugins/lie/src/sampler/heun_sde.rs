@@ -1,15 +1,17 @@
 //! The reverse SDE by Heun's rule on the group.
 
 use super::LastStep;
+use super::axis::forgets;
 use super::rule::{Rule, Stepper, Walk, sampler};
-use isotropy_core::{NoisingProcess, Purpose, Result, Sampler, State, Step, Terms, Xi};
+use isotropy_core::{ClosedForm, NoisingProcess, Purpose, Result, Sampler, State, Step, Terms, Xi};
 
 sampler! {
     /// Stochastic Heun: a Lie-Euler step predicts the end, and the point moves by *one* group
     /// element with the mean of the drifts at both ends and the same noise. Weak order 2 where the
     /// fields of the frame commute (flow coordinates, translations); on a non-Abelian algebra the
     /// drift is of order 2 and the noise of weak order 1, as in every scheme with one exponential
-    /// of independent increments.
+    /// of independent increments. A step that keeps less than `1/e` of the state (the first one from a
+    /// prior that has forgotten the data) is a draw from the posterior, where the process has one.
     HeunSdeConfig {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
@@ -47,6 +49,13 @@ fn spread(variance: Option<f64>, first: &Terms, second: Option<&Terms>, dt: f64)
     scales.collect()
 }
 
+/// A draw from the posterior of the step, which knows no rates: one evaluation.
+fn posterior(walk: &mut Walk, state: &State) -> Result<State> {
+    let prediction = walk.predict(state, walk.step.from)?;
+    let z = walk.unit(state, &prediction.heads[0])?;
+    walk.process.posterior(state, walk.step, &prediction, &z)
+}
+
 fn each(xi: &Xi, scales: &[f64]) -> Xi {
     Xi(xi.0.iter().zip(scales).map(|(a, scale)| a * *scale).collect())
 }
@@ -67,6 +76,9 @@ impl Rule for HeunSde {
     fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
         if walk.last && self.last_step == LastStep::Clean {
             return walk.clean(state);
+        }
+        if forgets(walk.process, walk.step) && ClosedForm::Posterior.of(walk.process).is_ok() {
+            return posterior(walk, state);
         }
         let axis = walk.axis();
         let Step { from, to } = walk.step;
