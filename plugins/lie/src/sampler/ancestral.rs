@@ -19,7 +19,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    100, Uniform, "ancestral",
+    500, Auto, "ancestral",
     "draws from the posterior of each step (DDPM)",
     r#"{"type": "ancestral", "steps": 50}"#
 }
@@ -43,7 +43,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    100, Uniform, "ddim",
+    500, Auto, "ddim",
     "deterministic steps between kernels (DDIM), with noise eta",
     r#"{"type": "ddim", "steps": 50}"#
 }

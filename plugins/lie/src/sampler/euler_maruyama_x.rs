@@ -36,7 +36,7 @@ sampler! {
         /// The divergence term: `none` is right, the others repeat published numbers.
         divergence: DivergenceTerm = DivergenceTerm::None,
     }
-    100, Uniform, "euler-maruyama-x",
+    500, Auto, "euler-maruyama-x",
     "reverse SDE by Euler-Maruyama in x, with the published divergence variants",
     r#"{"type": "euler-maruyama-x", "divergence": "none"}"#
 }

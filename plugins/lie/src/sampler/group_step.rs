@@ -11,7 +11,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    100, Uniform, "group-step",
+    500, Auto, "group-step",
     "reverse SDE by finite group elements (Lie-Euler)",
     r#"{"type": "group-step", "steps": 50}"#
 }
@@ -34,7 +34,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Noise,
     }
-    100, Uniform, "geodesic-random-walk",
+    500, Auto, "geodesic-random-walk",
     "group-step by the name of the literature: steps along geodesics",
     r#"{"type": "geodesic-random-walk", "steps": 50}"#
 }

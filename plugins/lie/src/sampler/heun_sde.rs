@@ -16,7 +16,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    100, Uniform, "heun-sde",
+    100, Auto, "heun-sde",
     "reverse SDE by the mean of the drifts at both ends of a step (stochastic Heun)",
     r#"{"type": "heun-sde", "steps": 50}"#
 }

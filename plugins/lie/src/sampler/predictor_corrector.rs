@@ -47,7 +47,7 @@ sampler! {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,
     }
-    100, Uniform, "predictor-corrector",
+    500, Auto, "predictor-corrector",
     "any step to the next time, with Langevin steps between (Song et al. 2021)",
     r#"{"type": "predictor-corrector", "steps": 50, "predictor": "group-step"}"#
 }

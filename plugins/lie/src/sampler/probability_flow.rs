@@ -46,7 +46,7 @@ sampler! {
         #[schemars(range(min = 1, max = 100_000_000))]
         max_evaluations: u32 = 10_000,
     }
-    100, Uniform, "probability-flow",
+    100, Auto, "probability-flow",
     "probability-flow ODE by the flow of the drive: Euler, Heun, RK4, Dormand-Prince",
     r#"{"type": "probability-flow", "steps": 50, "method": "heun"}"#
 }
