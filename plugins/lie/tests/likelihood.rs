@@ -9,7 +9,7 @@ use isotropy_core::{
     Scale, ScoreModel, Services, State, Streams, Xi,
 };
 use isotropy_lie::likelihood::{
-    Divergence, LikelihoodOptions, log_likelihood, terminal_gap,
+    Divergence, LikelihoodOptions, integration_error, log_likelihood, terminal_gap,
 };
 use isotropy_lie::sampler::{FlowMethod, Grid};
 use serde_json::json;
@@ -401,5 +401,54 @@ fn the_likelihood_of_a_field_is_the_density_of_the_point_over_all_its_branches()
         assert!(
             number(&(&terms[0] - coordinates.log_abs_det(&state) - &expected).abs().max()) > 0.05
         );
+    }
+}
+
+/// The default integration is exact to a thousandth of a nat at every point, on schedules and data that
+/// are easy and hard; over the fixed steps of a discrete process its error is what is estimated.
+#[test]
+fn defaults_are_exact_to_a_thousandth() {
+    let processes = [
+        json!({"type": "vp", "schedule": {"type": "linear-beta"}, "steps": null}),
+        json!({"type": "vp", "schedule": {"type": "cosine"}, "steps": null}),
+        json!({"type": "sub-vp", "schedule": {"type": "linear-beta"}, "steps": null}),
+        support::ve(10.0),
+        json!({"type": "ve", "schedule": {"type": "ve-linear", "sigma_max": 3.0}}),
+        json!({"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}),
+    ];
+    let (streams, mu) = (Streams::new(0), [0.5, -0.2]);
+    for json in processes {
+        let process = process(json.clone(), "translations");
+        for sd in [[1.0, 0.5], [0.05, 0.02]] {
+            let oracle = json!({"type": "gaussian-tau-oracle", "mean": mu, "std": sd});
+            let model = model(oracle, process.as_ref(), 2);
+            let x = normal(&[32, 2], "x") * Tensor::from_slice(&sd) + Tensor::from_slice(&mu);
+            let state = at(process.as_ref(), &x);
+            let of = |options: &LikelihoodOptions| {
+                log_likelihood(process.as_ref(), model.as_ref(), &state, options, &streams).unwrap()
+            };
+            let default = LikelihoodOptions::default();
+            let found = of(&default);
+            if process.time().discrete {
+                let components = [(1.0, mu.to_vec(), sd.to_vec())];
+                let off = found.log_prob - exact(process.as_ref(), &state, &components);
+                let off = number(&off.mean(Kind::Double)).abs();
+                let (process, model) = (process.as_ref(), model.as_ref());
+                let estimate = integration_error(process, model, &state, &default, &streams);
+                let estimate = estimate.unwrap().unwrap();
+                assert!(off < 2.0 * estimate + 1e-3, "{json} {sd:?}: {off}, not {estimate}");
+                assert!(estimate < 4.0 * off + 1e-3, "{json} {sd:?}: {off}, not {estimate}");
+                continue;
+            }
+            assert_eq!(found.evaluations, 200);
+            let tight = LikelihoodOptions {
+                method: Some(FlowMethod::DormandPrince),
+                rtol: 1e-9,
+                atol: 1e-9,
+                ..LikelihoodOptions::default()
+            };
+            let error = number(&(found.log_prob - of(&tight).log_prob).abs().max());
+            assert!(error < 1e-3, "{json} {sd:?}: {error}");
+        }
     }
 }
