@@ -18,7 +18,7 @@ const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
 /// Numbers of one point; whole photographs would make networks of minutes.
 const LARGEST: i64 = 1024;
 
-fn of_kind(kind: &str) -> Vec<Component> {
+fn of_kind(kind: &str) -> Vec<&'static Component> {
     registry::catalogue().unwrap().into_iter().filter(|c| c.kind == kind).collect()
 }
 
