@@ -1,6 +1,7 @@
 //! Hostile input through the front doors: nothing panics, hangs, ends with an exit code that the
 //! documentation does not have, or complains without saying of which file. Seeded: a failure is
-//! repeated from its number. `ISOTROPY_FUZZ=N` takes N cases in place of the numbers here.
+//! repeated from its number. `ISOTROPY_FUZZ=N` takes N cases in place of the numbers here,
+//! `ISOTROPY_FUZZ_FROM=K` begins with case K.
 
 #![allow(clippy::unwrap_used)]
 
@@ -100,9 +101,10 @@ fn mutated_configurations_are_refused_or_built() {
         .collect();
     let (send, receive) = mpsc::channel();
     let total = cases(10_000);
+    let first = std::env::var("ISOTROPY_FUZZ_FROM").map_or(0, |n| n.parse().unwrap());
     let paths = files.clone();
     let worker = std::thread::spawn(move || {
-        for seed in 0..total {
+        for seed in first..first + total {
             let mut random = Random(seed);
             let which = random.below(paths.len());
             let bytes = if random.below(4) == 0 {
@@ -121,6 +123,7 @@ fn mutated_configurations_are_refused_or_built() {
             let path = paths[which].with_file_name(format!("mutant-{seed}.json"));
             std::fs::write(&path, &bytes).unwrap();
             let (reached, wrong) = validated(&path);
+            let wrong = wrong.map(|why| format!("{why}\n{}", String::from_utf8_lossy(&bytes)));
             if wrong.is_none() {
                 std::fs::remove_file(&path).unwrap();
             }
@@ -130,7 +133,7 @@ fn mutated_configurations_are_refused_or_built() {
         }
     });
     let (mut wrong, mut done, mut far) = (Vec::new(), 0, [0_u64; 3]);
-    while done < total {
+    while done < first + total {
         match receive.recv_timeout(LONGEST * 6) {
             Ok((seed, reached, why)) => {
                 done = seed + 1;
@@ -142,9 +145,10 @@ fn mutated_configurations_are_refused_or_built() {
     }
     worker.join().unwrap();
     println!("refused by the schema, while building, not at all: {far:?}");
-    assert!(far.iter().all(|n| *n > total / 50), "the mutants don't come far: {far:?}");
     println!("{}", wrong.join("\n"));
     assert!(wrong.is_empty(), "{} of {total}, printed above", wrong.len());
+    let few = |n: &u64| total >= 1000 && *n < total / 50;
+    assert!(!far.iter().any(few), "the mutants don't come far: {far:?}");
 }
 
 /// The binary on its own: exit code, time, and no word of a defect.

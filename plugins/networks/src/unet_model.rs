@@ -30,7 +30,7 @@ pub struct UnetConfig {
     pub channels: i64,
     /// Channels of each level over those of the first; the image is halved between levels. Null: by the
     /// size of the images, as published (1, 2, 4 up to 32 pixels; 1, 2, 3, 4 up to 64; then deeper).
-    #[schemars(inner(length(min = 1), inner(range(min = 1, max = 64))))]
+    #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 64)))]
     pub multipliers: Option<Vec<i64>>,
     /// Residual blocks of a level; one more on the way up.
     #[schemars(range(min = 1, max = 16))]
@@ -38,7 +38,7 @@ pub struct UnetConfig {
     /// Levels whose blocks are followed by attention, by the factor by which their images are smaller
     /// (1, 2, 4, ..); there is always one in the middle. Null: as published, `side / 32`, `side / 16` and
     /// `side / 8`, rounded down.
-    #[schemars(inner(inner(range(min = 1, max = 1024))))]
+    #[schemars(inner(range(min = 1, max = 1024)))]
     pub attention: Option<Vec<i64>>,
     /// Channels of an attention head, orientations included.
     #[schemars(range(min = 1, max = 4096))]
