@@ -75,34 +75,6 @@ mod tests {
     }
 
     #[test]
-    fn golden_frechet_3d() {
-        let folder = std::env::var("ISOTROPY_GOLDEN")
-            .unwrap_or_else(|_| format!("{}/../tests/golden", env!("CARGO_MANIFEST_DIR")));
-        let text = std::fs::read_to_string(format!("{folder}/spdm.json")).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let cases = json["cases"].as_array().unwrap();
-        let mut seen = 0;
-        for case in cases.iter().filter(|case| case["kind"] == "frechet") {
-            let tensor = |value: &serde_json::Value| {
-                let data: Vec<f64> = serde_json::from_value(value["data"].clone()).unwrap();
-                let shape: Vec<i64> = serde_json::from_value(value["shape"].clone()).unwrap();
-                Tensor::from_slice(&data).reshape(shape)
-            };
-            let input = |name: &str| tensor(&case["inputs"][name]);
-            let found =
-                frechet_of_moments(&input("mu1"), &input("S1"), &input("mu2"), &input("S2"))
-                    .unwrap();
-            let expected = tensor(&case["expected"]["fd"]).double_value(&[]);
-            assert!(
-                (found - expected).abs() <= 1e-10 + 1e-9 * expected.abs(),
-                "{found} {expected}"
-            );
-            seen += 1;
-        }
-        assert!(seen > 0, "the case frechet_3d is missing");
-    }
-
-    #[test]
     fn both_formulas_agree_with_more_and_with_fewer_points_than_dimensions() {
         for (n1, n2, d) in [(50, 40, 6), (7, 9, 30), (5, 60, 6)] {
             let (x, y) = (random(n1, d), random(n2, d) * 1.5 + 0.3);

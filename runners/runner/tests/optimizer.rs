@@ -45,35 +45,6 @@ fn close(got: &[f64], expected: &[f64], relative: f64, absolute: f64) {
     }
 }
 
-#[test]
-fn golden_radam_10() {
-    let folder = std::env::var("ISOTROPY_GOLDEN")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden").to_owned());
-    let text = std::fs::read_to_string(format!("{folder}/spdm.json"))
-        .expect("the golden folder holds spdm.json");
-    let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let cases = file["cases"].as_array().expect("cases");
-    let case = cases.iter().find(|c| c["name"] == "radam_10").expect("case radam_10");
-    let list = |v: &serde_json::Value| -> Vec<f64> {
-        v["data"].as_array().expect("data").iter().map(|x| x.as_f64().expect("number")).collect()
-    };
-    let parameters = Tensor::from_slice(&list(&case["inputs"]["p0"]));
-    let gradients = Tensor::from_slice(&list(&case["inputs"]["grads"])).view([10, 3]);
-    let mut optimizer = RADAM.build(&parameters).expect("build");
-    let mut got = Vec::new();
-    for step in 0..10 {
-        optimizer.step(&parameters, &gradients.get(step), 1.0).expect("step");
-        got.extend(numbers(&parameters));
-    }
-    let tolerance = |key: &str| case["tolerance"][key].as_f64().expect("tolerance");
-    close(
-        &got,
-        &list(&case["expected"]["params_after_each_step"]),
-        tolerance("rtol"),
-        tolerance("atol"),
-    );
-}
-
 /// The expected values come from running `_single_tensor_adam` and `_single_tensor_radam` of torch 2.13.0 (its own
 /// Python source, torch/optim) on numpy arrays in double precision.
 #[test]

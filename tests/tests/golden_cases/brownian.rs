@@ -1,6 +1,7 @@
 //! Cases of heat kernels.
 
 use super::case::Case;
+use super::words;
 use isotropy_brownian::heat_kernel::HeatKernel;
 use isotropy_core::{ScheduleConfig, Space};
 use serde_json::json;
@@ -46,8 +47,14 @@ fn igso3(case: &Case) {
 }
 
 fn rsgm_sigma_schedule(case: &Case) {
-    // The released function ignores its own arguments: the schedule starts at 0.001.
-    let json = json!({"type": "ve-geometric", "sigma_min": 0.001, "sigma_max": 2.0});
+    // The released function ignores its own least value: the schedule starts at 0.001.
+    let args = case.text("args");
+    let low = match args.contains("min ignored") {
+        true => 0.001,
+        false => words::after(args, "min").expect("`min` among the args"),
+    };
+    let high = words::after(args, "max").expect("`max` among the args");
+    let json = json!({"type": "ve-geometric", "sigma_min": low, "sigma_max": high});
     let config: Box<dyn ScheduleConfig> = serde_json::from_value(json).unwrap();
     let std = config.build().unwrap().table(case.number("T") as usize).std;
     let times = case.0["t"].as_array().unwrap();

@@ -1,6 +1,7 @@
 //! Networks, metrics, optimizers and rotated digits.
 
 use super::case::{Case, tensor};
+use super::words;
 use isotropy_core::frechet::frechet_of_moments;
 use isotropy_core::{
     Field, Moves, Prediction, PredictionKind, ProcessConfig, RepresentationConfig, Scale, State,
@@ -10,7 +11,7 @@ use isotropy_lie::metric::{median_distance, mmd, mmd_multi_scale, wasserstein};
 use isotropy_networks::layers::Activation;
 use isotropy_networks::mlp::Mlp;
 use runner::train::optimizer::OptimizerConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 /// Runs a case; `None` for a kind that is not covered.
@@ -20,7 +21,7 @@ pub fn cover(case: &Case) -> Option<()> {
         "mnist_gsm" => mnist(case),
         "frechet" => frechet(case),
         "optimizer" => optimizer(case),
-        kind if kind.starts_with("mlp_silu_") => mlp(case),
+        kind if kind.starts_with("mlp_") => mlp(case),
         _ => return None,
     }
     Some(())
@@ -42,27 +43,34 @@ fn metrics(case: &Case) {
     case.assert_close("W2_assignment", &scalar(w2));
 }
 
-/// Weights are named as those of a PyTorch `Sequential`.
+/// Weights are named as those of a PyTorch `Sequential`: by the place of the layer. The activation
+/// stands in the kind (`mlp_silu_3_4_2`).
 fn mlp(case: &Case) {
     let weights = case.0["weights"].as_object().expect("named weights");
-    let sizes = |name: &str| tensor(&weights[name]).size();
-    let last = weights.keys().filter_map(|name| name.strip_suffix(".weight")).max().unwrap();
-    let hidden: Vec<i64> = weights
-        .keys()
-        .filter_map(|name| name.strip_suffix(".bias"))
-        .filter(|layer| *layer != last)
-        .map(|layer| sizes(&format!("{layer}.bias"))[0])
+    let mut biases: Vec<(usize, i64)> = weights
+        .iter()
+        .filter_map(|(name, value)| {
+            let layer = name.strip_suffix(".bias")?.parse().expect("layers have numbers");
+            Some((layer, tensor(value).size()[0]))
+        })
         .collect();
-    let (inputs, outputs) = (sizes("0.weight")[1], sizes(&format!("{last}.weight"))[0]);
+    biases.sort_unstable();
+    let sizes: Vec<i64> = biases.iter().map(|(_, size)| *size).collect();
+    let (outputs, hidden) = sizes.split_last().expect("a layer");
+    let given = case.0.as_object().expect("an object");
+    let input = given.keys().find(|key| key.starts_with("input")).expect("an input");
+    let input = case.tensor(input);
+    let activation = case.kind().split('_').nth(1).expect("an activation");
+    let activation: Activation = serde_json::from_value(activation.into()).unwrap();
     let mut store = VarStore::new(Device::Cpu);
-    let mlp = Mlp::new(&store.root(), inputs, &hidden, outputs, Activation::Silu);
+    let mlp = Mlp::new(&store.root(), input.size()[1], hidden, *outputs, activation);
     store.double();
     let variables = store.variables();
     assert_eq!(variables.len(), weights.len());
     for (name, mut variable) in variables {
         tch::no_grad(|| variable.copy_(&tensor(&weights[&name])));
     }
-    let output = tch::no_grad(|| mlp.forward(&case.tensor("input_x_y_t")));
+    let output = tch::no_grad(|| mlp.forward(&input));
     case.assert_close("output", &output);
 }
 
@@ -99,32 +107,45 @@ fn mnist(case: &Case) {
     case.assert_close("delta_angle_degrees", &Tensor::from_slice(&deltas));
 }
 
-/// `expected` of a case as a case of its own, under the same tolerance.
-fn expected(case: &Case) -> Value {
-    let mut inner = case.0["expected"].clone();
-    inner["tolerance"] = case.0["tolerance"].clone();
-    inner
-}
-
 fn frechet(case: &Case) {
     let input = |key: &str| tensor(&case.0["inputs"][key]);
     let found =
         frechet_of_moments(&input("mu1"), &input("S1"), &input("mu2"), &input("S2")).unwrap();
-    Case(&expected(case)).assert_close("fd", &scalar(found));
+    Case(&case.expected()).assert_close("fd", &scalar(found));
 }
 
+/// Which optimizer stands in the case's words (`torch RAdam betas (0.9,0.999) eps 1e-8 wd 0`), its
+/// numbers in `params` or there, too.
 fn optimizer(case: &Case) {
     let parameters = &case.0["params"];
-    let number = |value: &Value| value.as_f64().expect("a number");
-    let name = case.0["name"].as_str().expect("a name");
-    assert!(name.starts_with("radam"), "no golden test knows the optimizer of {name}");
-    let config = OptimizerConfig::Radam {
-        learning_rate: number(&parameters["lr"]),
-        beta1: number(&parameters["betas"][0]),
-        beta2: number(&parameters["betas"][1]),
-        epsilon: number(&parameters["eps"]),
-        weight_decay: parameters["weight_decay"].as_f64().unwrap_or(0.0),
+    let words = format!("{}; {}", parameters["optimizer"].as_str().unwrap_or(""), case.words());
+    let number = |names: &[&str]| {
+        let stated = names.iter().find_map(|name| parameters[*name].as_f64());
+        stated.or_else(|| names.iter().find_map(|name| words::after(&words, name)))
     };
+    let betas: Vec<f64> = serde_json::from_value(parameters["betas"].clone())
+        .ok()
+        .or_else(|| words::list_after(&words, "betas"))
+        .expect("the betas of the optimizer");
+    let known = ["radam", "adamw", "adam"];
+    let which = known.iter().find(|name| {
+        let words = words.to_lowercase();
+        words.split(|c: char| !c.is_ascii_alphabetic()).any(|word| word == **name)
+    });
+    let which = which.unwrap_or_else(|| panic!("none of {known:?} in '{words}'"));
+    let mut json = json!({
+        "type": which,
+        "learning_rate": number(&["lr", "learning_rate"]).expect("the learning rate `lr`"),
+        "beta1": betas[0],
+        "beta2": betas[1],
+        "epsilon": number(&["eps", "epsilon"]).expect("`eps`"),
+    });
+    let decay = number(&["weight_decay", "wd"]).unwrap_or(0.0);
+    // Adam has no decay here.
+    if *which != "adam" || decay != 0.0 {
+        json["weight_decay"] = decay.into();
+    }
+    let config: OptimizerConfig = serde_json::from_value(json).unwrap();
     let point = tensor(&case.0["inputs"]["p0"]);
     let gradients = tensor(&case.0["inputs"]["grads"]);
     let mut optimizer = config.build(&point).unwrap();
@@ -134,5 +155,5 @@ fn optimizer(case: &Case) {
             point.copy()
         })
         .collect();
-    Case(&expected(case)).assert_close("params_after_each_step", &Tensor::stack(&steps, 0));
+    Case(&case.expected()).assert_close("params_after_each_step", &Tensor::stack(&steps, 0));
 }

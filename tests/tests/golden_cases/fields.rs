@@ -1,10 +1,11 @@
 //! Gaussian-process fields: kernels, process, exact scores, targets, posterior, data.
 
-use super::case::Case;
+use super::case::{Case, excess};
+use super::words;
 use isotropy_core::{
-    CovarianceKernel, CovarianceKernelConfig, Field, ModelContext, Moves, NoisingProcess,
-    Perturbed, Prediction, PredictionKind, ProcessConfig, RepresentationConfig, Result, Scale,
-    ScoreModel, State, Step, Streams, Xi,
+    CovarianceKernel, CovarianceKernelConfig, Field, Gram, Hyperparameter, Invariance,
+    ModelContext, Moves, NoisingProcess, Perturbed, Prediction, PredictionKind, ProcessConfig,
+    RepresentationConfig, Result, Scale, ScoreModel, State, Step, Streams, Xi,
 };
 use isotropy_gp_fields::dataset::points::PointsConfig;
 use isotropy_gp_fields::dataset::sawtooth::sawtooth;
@@ -15,6 +16,7 @@ use isotropy_gp_fields::posterior::GaussianProcess;
 use isotropy_gp_fields::process::Beta;
 use isotropy_networks::embedding::{Layout, sinusoidal};
 use runner::train::learning_rate::LearningRateConfig;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -52,6 +54,7 @@ fn flatten(case: &Case) -> Value {
         }
     }
     flat.insert("kind".into(), case.kind().into());
+    flat.insert("notes".into(), case.text("notes").into());
     flat.insert("tolerance".into(), case.0["tolerance"].clone());
     flat.into()
 }
@@ -61,44 +64,13 @@ fn kernel(json: Value) -> Arc<dyn CovarianceKernel> {
     config.build().unwrap()
 }
 
-/// White noise that points at one place share, as the file has it.
-fn white(variance: f64) -> Value {
-    json!({"type": "white", "variance": variance, "repeats": "shared"})
-}
-
 fn kernel_gram(case: &Case) {
-    let number = |key: &str| case.number(key);
-    let of_kind = |kind: &str| json!({"type": kind, "lengthscale": number("lengthscale"), "variance": number("variance")});
-    let matern = |smoothness: &str| {
-        let mut json = of_kind("matern");
-        json["smoothness"] = smoothness.into();
-        json
+    // Numbers of the case under the name of the family (`white_variance`), or under the name alone.
+    let given = |family: &str, name: &str| {
+        let number = |key: &str| case.0[key].as_f64();
+        number(&format!("{family}_{name}")).or_else(|| number(name))
     };
-    let json = match case.0["kernel"].as_str().unwrap() {
-        "rbf" | "rbf_vec" => of_kind("rbf"),
-        "matern12" => matern("1/2"),
-        "matern32" => matern("3/2"),
-        "matern52" => matern("5/2"),
-        "periodic" => {
-            let mut json = of_kind("periodic");
-            json["period"] = number("period").into();
-            json
-        }
-        "weakly_periodic" => json!({
-            "type": "weakly-periodic",
-            "rbf_lengthscale": number("rbf_lengthscale"),
-            "periodic_lengthscale": number("per_lengthscale"),
-            "period": number("period"),
-            "variance": number("variance"),
-        }),
-        "white" | "white_vec" => white(number("variance")),
-        "rbf+white" => {
-            json!({"type": "sum", "kernels": [of_kind("rbf"), white(number("white_variance"))]})
-        }
-        "div_free" => of_kind("divergence-free"),
-        "curl_free" => of_kind("curl-free"),
-        other => panic!("no test for the kernel {other}"),
-    };
+    let json = words::kernel(case.text("kernel"), &given).unwrap_or_else(|e| panic!("{e}"));
     let kernel = kernel(json);
     let (x, other) = (case.tensor("x"), case.tensor("x_other"));
     let d = case.0["output_dim"].as_i64().unwrap_or(1);
@@ -107,21 +79,15 @@ fn kernel_gram(case: &Case) {
 }
 
 fn group_action(case: &Case) {
-    let name = match case.0["kernel"].as_str().unwrap() {
-        "divfree" => "divergence-free",
-        "curlfree" => "curl-free",
-        other => panic!("no test for the kernel {other}"),
-    };
-    let kernel = kernel(json!({
-        "type": name,
-        "lengthscale": case.number("lengthscale"),
-        "variance": case.number("variance"),
-    }));
+    let given = |_: &str, name: &str| case.0[name].as_f64();
+    let json = words::kernel(case.text("kernel"), &given).unwrap_or_else(|e| panic!("{e}"));
+    let kernel = kernel(json);
     let (g, u) = (case.tensor("G_orthogonal"), case.tensor("translation"));
     let x = case.tensor("x").matmul(&g.transpose(0, 1)) + u;
     case.assert_close("x_transformed", &x);
     case.assert_close("y_transformed", &case.tensor("y").matmul(&g.transpose(0, 1)));
-    case.assert_close("gram_transformed", kernel.gram(&x).tensor());
+    let d = case.tensor("y").size()[1];
+    case.assert_close("gram_transformed", &kernel.gram(&x).full(d));
 }
 
 fn beta_schedule(case: &Case) {
@@ -179,25 +145,69 @@ fn same(scale: &Scale) -> f64 {
     }
 }
 
-fn noisy_rbf() -> Value {
-    json!({"type": "noisy", "kernel": {"type": "rbf", "lengthscale": 1.0}, "fraction": 0.05})
+/// The kernel that a text describes in full, which has the Gram matrix that the case gives with it.
+fn checked(case: &Case, text: &str, (gram, x, d): (&str, &Tensor, i64)) -> Value {
+    let json = words::stated(words::defined(text, case.text("notes")));
+    let found = kernel(json.clone()).gram(x).full(d);
+    let worst = excess(&found, &case.tensor(gram), 1e-12, 1e-14);
+    assert!(worst <= 0.0, "{gram} is not that of '{text}'");
+    json
+}
+
+/// The covariance that a case gives as numbers, whatever the points.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct GivenGram {
+    rows: Vec<Vec<f64>>,
+    outputs: i64,
+}
+
+#[typetag::serde(name = "golden-given")]
+impl CovarianceKernelConfig for GivenGram {
+    fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl CovarianceKernel for GivenGram {
+    fn name(&self) -> String {
+        "given".into()
+    }
+
+    fn outputs(&self, _: i64) -> Option<i64> {
+        (self.outputs > 1).then_some(self.outputs)
+    }
+
+    fn invariance(&self) -> Invariance {
+        Invariance::Nothing
+    }
+
+    fn hyperparameters(&self) -> Vec<Hyperparameter> {
+        Vec::new()
+    }
+
+    fn cross_at(&self, _: &[Scale], a: &Tensor, b: &Tensor) -> Gram {
+        let (size, rows) = (a.size(), self.rows.len() as i64);
+        let lead = &size[..size.len() - 2];
+        assert_eq!(size[lead.len()] * self.outputs, rows, "the points of the case");
+        assert_eq!(b.size()[b.dim() - 2] * self.outputs, rows, "the points of the case");
+        let matrix = Tensor::from_slice(&self.rows.concat()).view([rows, rows]);
+        let matrix = matrix.expand([lead, &[rows, rows]].concat().as_slice(), false);
+        match self.outputs {
+            1 => Gram::Scalar(matrix),
+            outputs => Gram::Matrix { matrix, outputs },
+        }
+    }
 }
 
 fn ou_marginal(case: &Case) {
-    let json = match case.0["limiting_kernel"].as_str().unwrap() {
-        "white" => json!({"type": "white"}),
-        "rbf" => json!({"type": "rbf", "lengthscale": 1.0}),
-        "matern52_scaled" => {
-            json!({"type": "scale", "factor": 0.7, "kernel": {"type": "matern", "lengthscale": 0.25}})
-        }
-        other => panic!("no test for the kernel {other}"),
-    };
+    let state = field(&case.tensor("x"), &case.tensor("y0"));
+    let (n, d) = (state.x().size()[1], state.x().size()[2]);
+    let json = checked(case, case.text("limiting_kernel"), ("gram", &case.tensor("x"), d));
     let mean = case.tensor("limiting_mean");
     let process = process(case, json, mean.double_value(&[0]));
-    let state = field(&case.tensor("x"), &case.tensor("y0"));
     let t = case.number("t");
     let kernel = process.kernel_at(&state, t).unwrap().unwrap();
-    let limit = kernel.colour[0].as_ref().unwrap().gram(3, 1, F64).full(1).reshape([3, 3]);
+    let limit = kernel.colour[0].as_ref().unwrap().gram(n, d, F64).full(d).reshape([n * d, n * d]);
     case.assert_close("gram", &limit);
     case.assert_close("cov", &(limit * same(&kernel.std[0]).powi(2)));
     // The mean as it is drawn around: the transition without noise, and perturb with its own noise taken out.
@@ -213,23 +223,12 @@ fn ou_marginal(case: &Case) {
 }
 
 fn analytic_score(case: &Case) {
-    let data = match case.0["data_kernel"].as_str().unwrap() {
-        "rbf l=.25 var=1 + white .0025" => regression_data("rbf"),
-        "div_free l=sqrt5 var=1 + 0.02 I" => json!({"type": "sum", "kernels": [
-            {"type": "divergence-free", "lengthscale": 5f64.sqrt()},
-            {"type": "white", "variance": 0.02},
-        ]}),
-        other => panic!("no test for the data kernel {other}"),
-    };
-    let limit = match case.0["limiting_kernel"].as_str().unwrap() {
-        "white var 1" | "white_vec var 1" => json!({"type": "white"}),
-        "rbf l=1 var=.95 + white .05" => noisy_rbf(),
-        other => panic!("no test for the limiting kernel {other}"),
-    };
-    let process = process(case, limit, 0.0);
     let (x, t) = (case.tensor("x"), case.number("t"));
     let state = field(&x, &case.tensor("y_t"));
     let d = state.x().size()[2];
+    let data = checked(case, case.text("data_kernel"), ("data_gram", &x, d));
+    let limit = checked(case, case.text("limiting_kernel"), ("limiting_gram", &x, d));
+    let process = process(case, limit, 0.0);
     let spec = state.spec();
     let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
     let times = Tensor::full([1], t, F64);
@@ -274,20 +273,15 @@ impl FieldNetwork for One {
 }
 
 fn dsm(case: &Case) {
-    let gram = case.tensor("limiting_gram");
-    let x = case.tensor("x");
-    let limit = [json!({"type": "white"}), noisy_rbf()]
-        .into_iter()
-        .find(|json| {
-            (kernel(json.clone()).gram(&x).tensor() - &gram).abs().max().double_value(&[]) < 1e-14
-        })
-        .expect("the limiting kernel is white or noisy");
+    // The case gives no kernel, but its covariance.
+    let state = field(&case.tensor("x"), &case.tensor("y0"));
+    let (n, d) = (state.x().size()[1], state.x().size()[2]);
+    let limit = json!({"type": "golden-given", "rows": case.0["limiting_gram"], "outputs": d});
     let process = process(case, limit, 0.0);
-    let state = field(&x, &case.tensor("y0"));
     let t = case.number("t");
     let kernel = process.kernel_at(&state, t).unwrap().unwrap();
     let (mean, std) = (same(&kernel.mean[0]), same(&kernel.std[0]));
-    let z = Xi::from(case.tensor("z").reshape([1, -1, 1]));
+    let z = Xi::from(case.tensor("z").reshape([1, n, d]));
     let coloured = process.colour(&state, &z).unwrap();
     let noisy = state.x() * mean + coloured.single() * std;
     case.assert_close("y_t", &noisy.flatten(0, -1));
@@ -307,7 +301,8 @@ fn dsm(case: &Case) {
     // Predictions of these two kinds are std times the published ones.
     case.assert_close("target_K", &(flat(&covariance) / std));
     case.assert_close("target_St", &(flat(&preconditioned) / std));
-    let loss = |residual: Tensor| residual.square().mean(Kind::Double);
+    // The mean over points of the sum over components.
+    let loss = |residual: Tensor| residual.square().sum(Kind::Double) / n;
     case.assert_close("loss_zero_net_K_weighted", &loss(flat(&covariance)));
     case.assert_close("loss_zero_net_K_unweighted", &loss(flat(&covariance) / std));
     case.assert_close("loss_zero_net_St_weighted", &loss(flat(&preconditioned)));
@@ -329,25 +324,15 @@ fn dsm(case: &Case) {
     case.assert_close("precond_K_std_trick_net_output_1", &loss(residual));
 }
 
-fn regression_data(kernel: &str) -> Value {
-    json!({"type": "sum", "kernels": [
-        {"type": kernel, "lengthscale": 0.25},
-        {"type": "white", "variance": 0.0025},
-    ]})
-}
-
 fn gp_posterior(case: &Case) {
-    let json = match case.0["kernel"].as_str().unwrap() {
-        "se (regression data kernel) + white .0025" => regression_data("rbf"),
-        "matern52 (regression data kernel) + white .0025" => regression_data("matern"),
-        other => panic!("no test for the kernel {other}"),
-    };
+    let json = words::stated(words::defined(case.text("kernel"), case.text("notes")));
     let process = GaussianProcess::new(kernel(json)).with_jitter(0.0);
     let known = field(&case.tensor("x_context"), &case.tensor("y_context"));
     let query = field(&case.tensor("x_target"), &case.tensor("y_target"));
+    let (m, d) = (query.x().size()[1], query.x().size()[2]);
     let law = process.condition(Some(&known), &query).unwrap();
     case.assert_close("posterior_mean", &law.mean().flatten(0, -1));
-    case.assert_close("posterior_cov", &law.covariance().full(1).reshape([4, 4]));
+    case.assert_close("posterior_cov", &law.covariance().full(d).reshape([m * d, m * d]));
     let log = law.log_prob(query.x()).unwrap();
     case.assert_close("cond_loglik", &log.squeeze());
     case.assert_close("cond_loglik_per_target", &(&log / law.count()).squeeze());
@@ -362,7 +347,8 @@ fn data_sawtooth(case: &Case) {
     let x = case.tensor("x").squeeze_dim(1);
     let number = |key: &str| Tensor::full([1], case.number(key), F64);
     let (f, s, k) = (number("frequency"), number("shift"), number("k"));
-    case.assert_close("y", &sawtooth(&x, &f, &s, &k, 20));
+    let most = (case.number("k") as i64).max(20);
+    case.assert_close("y", &sawtooth(&x, &f, &s, &k, most));
 }
 
 fn data_grid(case: &Case) {
@@ -374,15 +360,18 @@ fn data_grid(case: &Case) {
     let scalar = |a: f64| Tensor::from_slice(&[a]).squeeze();
     case.assert_close("count", &scalar(all.size()[0] as f64));
     case.assert_close("first_point", &all.get(0));
-    // Neighbours along the axis that changes fastest.
-    case.assert_close("spacing", &(all.get(1) - all.get(0)).norm());
+    // Between neighbours: the least distance of the first point from another.
+    let others = all.narrow(0, 1, all.size()[0] - 1) - all.get(0);
+    let distances = others.square().sum_dim_intlist(-1, false, Kind::Double).sqrt();
+    case.assert_close("spacing", &distances.min());
 }
 
 fn embedding(case: &Case) {
-    let t = Tensor::full([1], case.number("t"), F64);
+    // One time, or a list of them.
+    let t = case.tensor("t");
     let found =
         sinusoidal(&t, case.number("dim") as i64, case.number("max_positions"), Layout::SinCos);
-    case.assert_close("embedding", &found.squeeze_dim(0));
+    case.assert_close("embedding", &found);
 }
 
 fn learning_rate(case: &Case) {

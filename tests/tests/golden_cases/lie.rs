@@ -1,6 +1,7 @@
 //! Schedules, flow coordinates, kernels and sampler steps of diffusion on Lie groups.
 
-use super::case::Case;
+use super::case::{Case, excess};
+use super::words;
 use isotropy_core::schedule::{Family, Schedule, Table};
 use isotropy_core::{
     Drive, Field, Kernel, ModelConfig, ModelContext, Moves, Noise, NoisingProcess, Perturbed,
@@ -86,15 +87,36 @@ fn vp(
     serde_json::from_value::<Box<dyn ProcessConfig>>(json).unwrap().build(drive).unwrap()
 }
 
+/// The schedules that have a published table, by the names that cases have for them.
+const SCHEDULES: &[(&str, &str)] =
+    &[("cosine", "cosine"), ("linear-time", "linear-time"), ("ddpm", "ddpm")];
+
+/// The table of the case's schedule with that many steps; where the case names none, that of the only
+/// one whose column is the case's.
+fn table_of(case: &Case, steps: usize, is: impl Fn(&Table) -> bool) -> Table {
+    let build = |name: &str| {
+        let config: Box<dyn ScheduleConfig> =
+            serde_json::from_value(json!({"type": name})).unwrap();
+        config.build().unwrap().table(steps)
+    };
+    let mut tables: Vec<Table> = case.named(SCHEDULES).into_iter().map(build).collect();
+    if tables.len() > 1 {
+        tables.retain(is);
+    }
+    tables.pop().expect("the case names a schedule, or has the numbers of one")
+}
+
 fn schedule(case: &Case) {
-    let name = case.0["name"].as_str().unwrap();
-    let (name, steps) = name.trim_start_matches("schedule_").rsplit_once("_T").unwrap();
-    let config: Box<dyn ScheduleConfig> = serde_json::from_value(json!({"type": name})).unwrap();
-    let Table { beta, mean, std } = config.build().unwrap().table(steps.parse().unwrap());
-    assert_eq!(beta.len() as f64, case.number("array_len"));
     let rows: Vec<usize> =
         case.0["t"].as_array().unwrap().iter().map(|t| t.as_u64().unwrap() as usize).collect();
     let pick = |all: &[f64]| Tensor::from_slice(&rows.iter().map(|&t| all[t]).collect::<Vec<_>>());
+    // Times 0 to T.
+    let length = case.number("array_len") as usize;
+    let (rtol, atol) = case.tolerance();
+    let Table { beta, mean, std } = table_of(case, length - 1, |table| {
+        excess(&pick(&table.beta), &case.tensor("beta_f64"), rtol, atol) <= 0.0
+    });
+    assert_eq!(beta.len(), length);
     let (beta, mean, std) = (pick(&beta), pick(&mean), pick(&std));
     case.assert_close("beta_f64", &beta);
     case.assert_close("alpha_bar_f64", &mean.square());
@@ -131,12 +153,14 @@ fn field(drive: &dyn Drive, state: &State, index: i64) -> Tensor {
 }
 
 fn so4(case: &Case) {
-    let config: Box<dyn RepresentationConfig> =
-        serde_json::from_value(json!({"type": "hyperspherical", "dimension": 4})).unwrap();
-    let drive = config.build().unwrap();
-    let fields = fields(&drive);
     for inner in case.0["cases"].as_array().expect("points") {
         let mut inner = inner.clone();
+        let dimension = inner["x"].as_array().expect("a point").len() as i64;
+        let config: Box<dyn RepresentationConfig> =
+            serde_json::from_value(json!({"type": "hyperspherical", "dimension": dimension}))
+                .unwrap();
+        let drive = config.build().unwrap();
+        let fields = fields(&drive);
         // One point each: made a batch of one, under the tolerance of the whole.
         for value in inner.as_object_mut().expect("a point").values_mut() {
             *value = json!([value]);
@@ -145,7 +169,7 @@ fn so4(case: &Case) {
         let case = Case(&inner);
         flow_coordinates_of(&case, &drive);
         let state = case.state("x");
-        let rows: Vec<Tensor> = (0..4).map(|index| field(fields, &state, index)).collect();
+        let rows: Vec<Tensor> = (0..dimension).map(|index| field(fields, &state, index)).collect();
         case.assert_close("Pi_rows_logr_phi1_phi2_phi3", &Tensor::stack(&rows, 1));
         case.assert_close("sum_second_derivs", &fields.ito(&state, &[1.0, 1.0]));
         case.assert_close("divergences", fields.divergences(&state).single());
@@ -182,8 +206,20 @@ fn so3_fields(case: &Case) {
 /// The noisy coordinates of the kernel at the case's time with the case's noise, and the target.
 fn forward(case: &Case, drive: &Arc<dyn Representation>, mean: &str, noise: &str) -> (Xi, Tensor) {
     let steps = if case.has("T") { case.number("T") as u32 } else { 100 };
-    let process = vp(drive.clone(), json!({"type": "cosine"}), steps, mean);
-    let kernel = process.kernel(case.number("t")).unwrap();
+    let t = case.number("t");
+    let build = |name: &str| vp(drive.clone(), json!({"type": name}), steps, mean);
+    // Where the case names no schedule, that of its `alpha_bar`.
+    let (rtol, atol) = case.tolerance();
+    let mut processes: Vec<_> = case.named(SCHEDULES).into_iter().map(build).collect();
+    if processes.len() > 1 {
+        processes.retain(|process| {
+            let factor = numbers(&process.kernel(t).unwrap()).0;
+            let found = if mean == "alpha-bar" { factor } else { factor * factor };
+            excess(&Tensor::from(found), &case.tensor("alpha_bar"), rtol, atol) <= 0.0
+        });
+    }
+    let process = processes.pop().expect("the case names a schedule, or has the numbers of one");
+    let kernel = process.kernel(t).unwrap();
     let (factor, std) = numbers(&kernel);
     if mean == "sqrt-alpha-bar" {
         case.assert_close("alpha_bar", &Tensor::from(factor * factor));
@@ -338,16 +374,22 @@ fn reverse_step(case: &Case, name: &str, expected: &[(&str, Value)]) {
 }
 
 /// Moments of whole runs with the exact score: the divergence term of the published samplers biases
-/// the radius. The case was made with the steps 99 ..= 0, ours are 100 ..= 1.
+/// the radius. The setup stands in words. The case was made with the steps T - 1 ..= 0, ours are
+/// T ..= 1.
 fn divergence_bias(case: &Case) {
     let polar = drive(POLAR);
-    let process = vp(polar.clone(), json!({"type": "cosine"}), 100, "sqrt-alpha-bar");
+    let words = case.words();
+    let steps = words::after(&words, "T").expect("the steps T") as u32;
+    let [schedule] = case.named(SCHEDULES)[..] else { panic!("no schedule in '{words}'") };
+    let process = vp(polar.clone(), json!({"type": schedule}), steps, "sqrt-alpha-bar");
     let template = State::new(Field::new(
         Tensor::ones([40_000, 2], (Kind::Double, Device::Cpu)),
         Moves::Point,
     ));
     let oracle: Box<dyn ModelConfig> = serde_json::from_value(json!({
-        "type": "gaussian-tau-oracle", "mean": [0.7, 0.4], "std": [0.25, 0.3],
+        "type": "gaussian-tau-oracle",
+        "mean": words::list_after(&words, "mu").expect("the mean mu"),
+        "std": words::list_after(&words, "sd").expect("the standard deviation sd"),
         "predicts": "field"
     }))
     .unwrap();

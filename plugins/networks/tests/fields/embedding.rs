@@ -1,62 +1,8 @@
-//! Sinusoidal embeddings against golden vectors of two published codes; the law of first weights.
+//! Sinusoidal embeddings; the law of first weights.
 
 use isotropy_networks::embedding::{Layout, sinusoidal};
 use isotropy_networks::layers::{Linear, Start, truncated_normal};
-use serde_json::Value;
-use std::path::PathBuf;
 use tch::{Device, Kind, Tensor, nn::VarStore};
-
-/// The embedding cases of every file of the folder of golden vectors.
-fn cases() -> Vec<Value> {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
-    let folder = std::env::var_os("ISOTROPY_GOLDEN").map_or(default, PathBuf::from);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            let all = file["cases"].as_array().cloned().unwrap_or_default();
-            found.extend(all.into_iter().filter(|case| case["kind"] == "embedding"));
-        }
-    }
-    found
-}
-
-fn numbers(value: &Value) -> Tensor {
-    let list: Vec<f64> = match value {
-        Value::Array(list) => list.iter().map(|x| x.as_f64().unwrap()).collect(),
-        one => vec![one.as_f64().unwrap()],
-    };
-    Tensor::from_slice(&list)
-}
-
-#[test]
-fn golden_embeddings_of_both_layouts() {
-    let cases = cases();
-    assert!(!cases.is_empty(), "the golden folder has no embedding");
-    for case in cases {
-        // The field notes give plain numbers, the image notes tensors with shapes and a `params` object.
-        let (found, expected) = match case["inputs"]["t"].get("data") {
-            None => {
-                let inputs = &case["inputs"];
-                let (width, period) =
-                    (inputs["dim"].as_i64().unwrap(), inputs["max_positions"].as_f64().unwrap());
-                let found = sinusoidal(&numbers(&inputs["t"]), width, period, Layout::SinCos);
-                (found.flatten(0, -1), numbers(&case["expected"]["embedding"]))
-            }
-            Some(t) => {
-                let params = &case["params"];
-                let (width, period) =
-                    (params["dim"].as_i64().unwrap(), params["max_period"].as_f64().unwrap());
-                let found = sinusoidal(&numbers(t), width, period, Layout::CosSin);
-                (found.flatten(0, -1), numbers(&case["expected"]["emb"]["data"]))
-            }
-        };
-        let relative = case["tolerance"]["rtol"].as_f64().unwrap();
-        let absolute = case["tolerance"]["atol"].as_f64().unwrap();
-        assert!(found.allclose(&expected, relative, absolute, false), "{}", case["name"]);
-    }
-}
 
 #[test]
 fn an_odd_width_ends_with_zero_and_the_kind_follows_the_times() {
