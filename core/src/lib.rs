@@ -25,6 +25,7 @@ pub mod likelihood;
 pub mod model;
 pub mod objective;
 pub mod observed;
+pub mod panics;
 pub mod pictures;
 pub mod prediction;
 pub mod process;

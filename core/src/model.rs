@@ -1,6 +1,7 @@
 //! Score models: what maps a noisy state and a time to a prediction.
 
 use crate::{NoisingProcess, Prediction, PredictionKind, Representation, Result, State, StateSpec};
+use std::sync::Arc;
 use tch::Tensor;
 
 /// What a model is told when it is built; no data are needed.
@@ -9,8 +10,8 @@ pub struct ModelContext<'a> {
     pub spec: &'a StateSpec,
     /// The process, absent for models that are not denoisers (a classifier).
     pub process: Option<&'a dyn NoisingProcess>,
-    /// The symmetry that the configuration claims.
-    pub symmetry: Option<&'a dyn Representation>,
+    /// The symmetry that the configuration claims; shared, so that a model can keep it.
+    pub symmetry: Option<&'a Arc<dyn Representation>>,
 }
 
 impl ModelContext<'_> {

@@ -3,7 +3,7 @@
 
 use crate::{
     Drive, Error, Kernel, Perturbed, Prediction, PredictionKind, Representation, Result, Root,
-    Scale, State, StateSpec, Stream, Streams, Xi,
+    Scale, State, StateSpec, Stream, Xi,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -477,7 +477,7 @@ pub fn probe_symmetry(
     drift: impl Fn(&State) -> Result<Xi>,
 ) -> Result<()> {
     let options = (Kind::Double, Device::Cpu);
-    let mut stream = Streams::new(0).stream("probe", 0);
+    let mut stream = Stream::probe();
     let state = drive.lift(State::random(spec, 8, options, &mut stream))?;
     let h = symmetry.group().sample(&symmetry.element_shape(&state)?, options, &mut stream);
     let here = drift(&state)?;

@@ -41,6 +41,92 @@ fn the_json_list_has_the_documented_shape() {
     assert_eq!(some.iter().collect::<Vec<_>>(), processes);
 }
 
+/// Constructors run while a model is initialised, which holds libtorch's generator: one that draws
+/// from a stream has no place there.
+#[test]
+fn no_constructor_draws() {
+    fn build<C: serde::de::DeserializeOwned, T>(
+        example: &str,
+        f: impl FnOnce(&C) -> isotropy_core::Result<T>,
+    ) {
+        let config: C = serde_json::from_str(example).unwrap();
+        // A refusal is an answer, too.
+        let _ = f(&config);
+    }
+    let drives: Vec<_> = Catalogue::new()
+        .unwrap()
+        .components()
+        .iter()
+        .filter(|component| component.kind == "representation")
+        .map(|component| {
+            let config: Box<dyn RepresentationConfig> =
+                serde_json::from_str(component.example).unwrap();
+            config.build().unwrap()
+        })
+        .filter(|built| built.drive().is_some())
+        .collect();
+    for component in Catalogue::new().unwrap().components() {
+        let example = component.example;
+        let construct = || match component.kind {
+            "group" => build(example, |c: &Box<dyn GroupConfig>| c.build()),
+            "representation" => build(example, |c: &Box<dyn RepresentationConfig>| c.build()),
+            "process" => drives.iter().for_each(|drive| {
+                build(example, |c: &Box<dyn ProcessConfig>| c.build(drive.clone()));
+            }),
+            "sampler" => build(example, |c: &Box<dyn SamplerConfig>| c.build()),
+            "schedule" => build(example, |c: &Box<dyn ScheduleConfig>| c.build()),
+            "kernel" => build(example, |c: &Box<dyn CovarianceKernelConfig>| c.build()),
+            "objective" => build(example, |c: &Box<dyn ObjectiveConfig>| c.build()),
+            "metric" => build(example, |c: &Box<dyn MetricConfig>| c.build()),
+            "plot" => build(example, |c: &Box<dyn PlotConfig>| c.build()),
+            "dataset" => build(example, |c: &Box<dyn DatasetConfig>| c.spec()),
+            // The suite builds each on a dataset that suits it, inside of a scope.
+            "model" => {}
+            other => panic!("{other} has no constructor here"),
+        };
+        let scoped = || isotropy_core::Streams::new(0).scope("init", 0, construct);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(scoped));
+        assert!(outcome.is_ok(), "{} {} draws", component.kind, component.name);
+    }
+}
+
+/// Its constructor used to draw while the model was initialised, and waited for itself for ever.
+#[test]
+fn models_are_averaged_over_any_finite_group_that_acts() {
+    let scratch = Scratch::new("averaged");
+    let model = |symmetry: &str| {
+        format!(
+            r#"model={{"type": "group-averaged"{symmetry}, "inner": {{"type": "mlp", "predicts": "noise"}}}}"#
+        )
+    };
+    let cyclic = r#"{"type": "defining", "group": {"type": "cyclic", "order": 4}}"#;
+    let validate = |model: &str, symmetry: Option<&str>, drive: &str| {
+        let config = repository("configs/quickstart.json");
+        let drive = format!(r#"drive={{"type": "{drive}"}}"#);
+        let symmetry = symmetry.map(|symmetry| format!("symmetry={symmetry}"));
+        let mut arguments = vec!["validate", config.to_str().unwrap(), "--set", &drive];
+        arguments.extend(["--set", model]);
+        if let Some(symmetry) = &symmetry {
+            arguments.extend(["--set", symmetry]);
+        }
+        run(RUNNER, &scratch, &arguments)
+    };
+    let own = model(&format!(r#", "symmetry": {cyclic}"#));
+    validate(&own, None, "translations").with_code(0);
+    // The experiment's, whatever it is.
+    validate(&model(""), Some(cyclic), "translations").with_code(0);
+    let infinite = r#"{"type": "rotation", "dimension": 2}"#;
+    for (model, symmetry, drive, words) in [
+        (model(""), Some(infinite), "translations", "infinitely many elements"),
+        (model(""), None, "translations", "no action to average over"),
+        // What the drive cannot move is known before anything is trained.
+        (own, None, "polar", "C_4 on R^2"),
+    ] {
+        let ended = validate(&model, symmetry, drive).with_code(2);
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+}
+
 #[test]
 fn every_plugin_folder_is_linked_into_the_runner() {
     let text = std::fs::read_to_string(repository("runners/runner/src/plugins.rs")).unwrap();

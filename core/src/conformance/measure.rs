@@ -1,6 +1,7 @@
 //! What the checks of this suite share: kinds, tolerances, error measures, and the table of results.
 
 use super::CheckResult;
+use crate::panics::first_line;
 use crate::{Element, Error, Result, State, Xi};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::{Device, Kind, Tensor};
@@ -22,6 +23,8 @@ pub(super) fn cpu(kind: Kind) -> (Kind, Device) {
 pub(super) enum Found {
     /// An error and what is allowed.
     Error(f64, f64),
+    /// The same, and which part of the question it does not answer.
+    Partly(f64, f64, String),
     /// It does not apply.
     Skip(String),
 }
@@ -42,16 +45,13 @@ impl Table {
         }
         self.results.push(match catch_unwind(AssertUnwindSafe(f)) {
             Ok(Ok(Found::Error(error, tolerance))) => CheckResult::compare(name, error, tolerance),
+            Ok(Ok(Found::Partly(error, tolerance, left_out))) => {
+                CheckResult::compare(name, error, tolerance).with_note(&left_out)
+            }
             Ok(Ok(Found::Skip(why))) => CheckResult::skip(name, why),
             Ok(Err(error)) => CheckResult::fail(name, error.to_string()),
             Err(panic) => {
-                let text = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or_else(|| panic.downcast_ref::<&str>().copied())
-                    .unwrap_or("no message");
-                let line = text.lines().next().unwrap_or_default();
-                CheckResult::fail(name, format!("it panicked: {line}"))
+                CheckResult::fail(name, format!("it panicked: {}", first_line(panic.as_ref())))
             }
         });
     }

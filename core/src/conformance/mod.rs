@@ -22,6 +22,8 @@ pub enum Status {
     Fail,
     /// The check does not apply; `why` says so.
     Skip,
+    /// Nothing of the component could be checked: it brings no states.
+    Unchecked,
 }
 
 /// One line of the table that `runner check` prints.
@@ -35,7 +37,7 @@ pub struct CheckResult {
     pub error: Option<f64>,
     /// What was allowed.
     pub tolerance: Option<f64>,
-    /// Why it failed or was skipped; empty when it passed.
+    /// Why it failed or was skipped, and what was left out; empty when it passed in full.
     pub why: String,
 }
 
@@ -61,6 +63,19 @@ impl CheckResult {
             tolerance: None,
             why: why.into(),
         }
+    }
+
+    /// The same, with a word about what was left out.
+    #[must_use]
+    pub fn with_note(mut self, note: &str) -> Self {
+        let separator = if self.why.is_empty() { "" } else { "; " };
+        self.why = format!("{}{separator}{note}", self.why);
+        self
+    }
+
+    /// No check at all of this side of a component, and why.
+    pub fn unchecked(check: &str, why: impl Into<String>) -> Self {
+        Self { status: Status::Unchecked, ..Self::skip(check, why) }
     }
 
     /// A check that failed without a number.

@@ -282,7 +282,7 @@ impl Subject<'_> {
         let fields = self.context.denoised()?.fields();
         let mut error = 0.0;
         for (here, there) in here.heads.iter().zip(&there.heads) {
-            let expected = fields.transport(symmetry, &h, &state, here)?;
+            let expected = fields.transport(symmetry.as_ref(), &h, &state, here)?;
             error = worse(error, relative_xi(there, &expected));
         }
         Ok(Found::Error(error, 1e-8 + symmetry.approximation_error()))

@@ -387,8 +387,8 @@ fn wrong_models_fail_the_check_named_for_them() {
     let mask = FieldSpec::new(&[4], Moves::Fixed).indexed(1);
     let spec = StateSpec::new(set).with_context(State::MASK, mask);
     let process = Noise(Arc::new(Translation::new(false)), TimeDomain::continuous(0.1, 1.0));
-    let rotation = Rotation::plane();
-    let check = |mistake, symmetry: &dyn Representation| {
+    let rotation: Arc<dyn Representation> = Arc::new(Rotation::plane());
+    let check = |mistake, symmetry: &Arc<dyn Representation>| {
         let context =
             ModelContext { spec: &spec, process: Some(&process), symmetry: Some(symmetry) };
         check_model(&BiteConfig(mistake), &context, &Streams::new(1))
@@ -408,7 +408,7 @@ fn wrong_models_fail_the_check_named_for_them() {
     // The claim would be right for quarter turns.
     let json = r#"{"type": "defining", "group": {"type": "cyclic", "order": 4}}"#;
     let quarter = serde_json::from_str::<Box<dyn RepresentationConfig>>(json).unwrap();
-    assert_passes(&check(M::QuarterTurnsOnly, quarter.build().unwrap().as_ref()));
+    assert_passes(&check(M::QuarterTurnsOnly, &quarter.build().unwrap()));
 }
 
 /// The mistakes above are mistakes: the matrices that they spoil are right, and SO(3) has brackets

@@ -7,7 +7,8 @@
 
 use isotropy_core::{
     Drive, Element, Error, ModelConfig, ModelContext, Prediction, PredictionKind, Representation,
-    RepresentationConfig, Result, ScoreModel, State, Xi, representation::as_type,
+    RepresentationConfig, Result, ScoreModel, State, StateSpec, Stream, Xi,
+    representation::as_type,
 };
 use isotropy_groups::representation::ImagePermutation;
 use schemars::JsonSchema;
@@ -37,18 +38,10 @@ impl GroupAveragedConfig {
         if let Some(config) = &self.symmetry {
             return config.build().map_err(|error| error.under("/symmetry"));
         }
-        let Some(claimed) = context.symmetry else {
-            return Err(Error::config("/symmetry", "there is no action to average over")
-                .with_help("name one here, or as the experiment's `symmetry`"));
-        };
-        // The context lends its symmetry; a model that keeps one needs its own.
-        match as_type::<ImagePermutation>(claimed) {
-            Some(pixels) => Ok(Arc::new(ImagePermutation::new(pixels.pixels()))),
-            None => Err(Error::config(
-                "/symmetry",
-                format!("name here, too, that {} is averaged over", claimed.name()),
-            )),
-        }
+        context.symmetry.cloned().ok_or_else(|| {
+            Error::config("/symmetry", "there is no action to average over")
+                .with_help("name one here, or as the experiment's `symmetry`")
+        })
     }
 }
 
@@ -62,8 +55,12 @@ impl ModelConfig for GroupAveragedConfig {
                 .with_help("average over a finite group, such as \"image-permutation\""));
         }
         symmetry.accepts(context.spec).map_err(|error| error.under("/symmetry"))?;
+        if let Some(process) = context.process {
+            moves_predictions(process.fields(), symmetry.as_ref(), context.spec)
+                .map_err(|error| error.under("/symmetry"))?;
+        }
         let claims = context.symmetry.is_some_and(|claimed| {
-            let pixels = as_type::<ImagePermutation>(claimed);
+            let pixels = as_type::<ImagePermutation>(claimed.as_ref());
             let ours = as_type::<ImagePermutation>(symmetry.as_ref());
             claimed.name() == symmetry.name()
                 || ours.zip(pixels).is_some_and(|(ours, it)| ours.pixels().contains(it.pixels()))
@@ -87,6 +84,21 @@ isotropy_core::register!(
     "any model, averaged over a finite group (frame averaging)",
     r#"{"type": "group-averaged", "symmetry": {"type": "image-permutation", "group": "flips"}, "inner": {"type": "unet", "channels": 8, "multipliers": [1], "attention": [], "head_channels": 8}}"#
 );
+
+/// Refuses an action under which the drive cannot move its coefficients, before anything is trained.
+fn moves_predictions(
+    drive: &dyn Drive,
+    symmetry: &dyn Representation,
+    spec: &StateSpec,
+) -> Result<()> {
+    let state = State::random(spec, 1, tch::kind::DOUBLE_CPU, &mut Stream::probe());
+    let (moved, elements) = orbit(symmetry, &drive.lift(state)?)?;
+    let shapes = drive.xi_shape(&moved.spec()).into_iter();
+    let still = shapes.map(|shape| {
+        Tensor::zeros([&[moved.batch_size()], shape.as_slice()].concat(), moved.options())
+    });
+    drive.transport(symmetry, &elements, &moved, &Xi(still.collect())).map(|_| ())
+}
 
 struct GroupAveraged {
     inner: Box<dyn ScoreModel>,

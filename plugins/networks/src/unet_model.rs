@@ -159,7 +159,8 @@ impl UnetModel {
                 "a U-Net has one head with the shape of the image",
             ));
         }
-        let acting = context.symmetry.and_then(as_type::<ImagePermutation>);
+        let acting =
+            context.symmetry.and_then(|symmetry| as_type::<ImagePermutation>(symmetry.as_ref()));
         let group = config.group.or(acting.map(ImagePermutation::pixels));
         let symmetry = Symmetry::new(config.symmetry_by, group, config.initial_scale)?;
         if let (Some(group), [height, width]) = (symmetry.group(), side)
@@ -180,7 +181,8 @@ impl UnetModel {
         let turns = acting.zip(commutes).is_some_and(|(action, ours)| {
             ours.contains(action.pixels()) && action.accepts(context.spec).is_ok()
         });
-        let shifting = context.symmetry.and_then(as_type::<ImageShift>);
+        let shifting =
+            context.symmetry.and_then(|symmetry| as_type::<ImageShift>(symmetry.as_ref()));
         let shifts = shifting.is_some_and(|action| {
             config.boundary == Boundary::Periodic
                 && action.step() % sizes.factor() == 0

@@ -65,11 +65,8 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
 
     let mut store = VarStore::new(device);
     let model = {
-        let context = ModelContext {
-            spec: &spec,
-            process: process.as_deref(),
-            symmetry: symmetry.as_deref(),
-        };
+        let context =
+            ModelContext { spec: &spec, process: process.as_deref(), symmetry: symmetry.as_ref() };
         let root = store.root();
         guard("model", || streams.scope("init", 0, || experiment.model.build(&root, &context)))
             .map_err(|error| error.under("/model"))?

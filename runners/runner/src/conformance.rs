@@ -45,7 +45,10 @@ pub fn check_component(
         Err(error) => results.push(CheckResult::fail("the example builds", error.to_string())),
     }
     for extra in CHECKS.iter().filter(|e| (e.kind, e.name) == (component.kind, component.name)) {
-        results.push((extra.run)());
+        results.push(match guard(component.name, || Ok((extra.run)())) {
+            Ok(result) => result,
+            Err(error) => CheckResult::fail("the plugin's own check", error.to_string()),
+        });
     }
     rows(component.kind, component.name, results)
 }
@@ -341,6 +344,10 @@ fn epoch(dataset: &dyn Dataset, streams: &Streams) -> Result<CheckResult> {
 /// # Errors
 /// When the experiment cannot be built.
 pub fn check_experiment(experiment: &Experiment, streams: &Streams) -> Result<Vec<Row>> {
+    guard("check", || check_parts(experiment, streams))
+}
+
+fn check_parts(experiment: &Experiment, streams: &Streams) -> Result<Vec<Row>> {
     let built = build(experiment, Kind::Double, Device::Cpu)?;
     let mut all = Vec::new();
     let mut add = |kind: &str, name: String, results| all.extend(rows(kind, &name, results));
@@ -372,7 +379,7 @@ pub fn check_experiment(experiment: &Experiment, streams: &Streams) -> Result<Ve
     let context = ModelContext {
         spec: &built.spec,
         process: built.process.as_deref(),
-        symmetry: built.symmetry.as_deref(),
+        symmetry: built.symmetry.as_ref(),
     };
     let results = model::check_model(experiment.model.as_ref(), &context, streams);
     add("model", type_name(&experiment.model), results);

@@ -1,8 +1,8 @@
 //! Panics inside libtorch (or a component) become errors that name the component.
 
 use crate::output::note;
+use isotropy_core::panics::{first_line, is_from_libtorch};
 use isotropy_core::{Error, Result};
-use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
@@ -22,13 +22,13 @@ pub fn install_hook() {
             return;
         }
         let place = place.map(|p| format!(" (at {p})")).unwrap_or_default();
-        note!("error: {}{place}", first_line(text_of(info.payload())));
+        note!("error: {}{place}", first_line(info.payload()));
         note!(" help: this is a defect of the program; please report it with the configuration");
     }));
 }
 
-/// Runs a component's code; a panic becomes an error with the component's name and libtorch's first
-/// line.
+/// Runs a component's code; a panic becomes an error with the component's name and the first line of
+/// its message, or of libtorch's.
 ///
 /// # Errors
 /// What `f` returns, or the panic.
@@ -43,25 +43,14 @@ pub fn guard<T>(component: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
         Ok(result) => result,
         Err(payload) => {
             let place = CAUGHT.take().map(|p| format!(" (at {p})")).unwrap_or_default();
-            Err(Error::Tensor {
-                component: component.trim_matches('/').to_string(),
-                message: format!("{}{place}", first_line(text_of(payload.as_ref()))),
-            })
+            let component = component.trim_matches('/');
+            let message = format!("{}{place}", first_line(payload.as_ref()));
+            if is_from_libtorch(payload.as_ref()) {
+                return Err(Error::Tensor { component: component.to_string(), message });
+            }
+            Err(Error::Other(format!("{component}: {message}")))
         }
     }
-}
-
-/// What a panic carries.
-fn text_of(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
-}
-
-/// tch wraps libtorch's text as `called Result::unwrap() on an Err value: Torch("...\n...")`.
-fn first_line(text: &str) -> String {
-    let text = text.split_once("Torch(\"").map_or(text, |(_, rest)| rest);
-    let end = text.find("\\n").or_else(|| text.find('\n')).unwrap_or(text.len());
-    text[..end].trim_end_matches("\")").to_string()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ fn any_model_becomes_equivariant_and_one_that_is_not_averaged_is_not() {
         let context = ModelContext {
             spec: &spec,
             process: Some(process.as_ref()),
-            symmetry: Some(symmetry.as_ref()),
+            symmetry: Some(&symmetry),
         };
         let config: Box<dyn ModelConfig> = serde_json::from_value(averaged(group)).unwrap();
         let results = check_model(config.as_ref(), &context, &Streams::new(4));

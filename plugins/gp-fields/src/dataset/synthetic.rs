@@ -69,7 +69,7 @@ impl Protocol {
         if let Some(task) = &self.task {
             task.check("/task", available)?;
             // Whether the region means anything for these points.
-            let mut stream = Streams::new(0).stream("check", 0);
+            let mut stream = Stream::probe();
             points
                 .draw_task(task.region, 1, (1, 1), Device::Cpu, &mut stream)
                 .map(|_| ())

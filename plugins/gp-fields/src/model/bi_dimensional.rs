@@ -159,7 +159,7 @@ pub(super) fn windows(widths: &[f64], heads: i64) -> Result<Windows> {
 /// Whether a network that sees index points from their mean has the claimed symmetry: translations.
 pub(super) fn symmetric(context: &ModelContext, centred: bool) -> bool {
     let symmetry = context.symmetry.filter(|_| centred);
-    symmetry.is_some_and(|symmetry| claims(symmetry, context.spec, Moved::Translations))
+    symmetry.is_some_and(|symmetry| claims(symmetry.as_ref(), context.spec, Moved::Translations))
 }
 
 struct BiDimensional {

@@ -54,7 +54,7 @@ fn checks(network: &str, isometries: bool) -> Result<Vec<CheckResult>> {
             let context = ModelContext {
                 spec: &spec,
                 process: Some(process.as_ref()),
-                symmetry: Some(symmetry.as_ref()),
+                symmetry: Some(&symmetry),
             };
             let what = if vectors { "vectors" } else { "scalars" };
             let label = format!("{what} of {dimension} dimensions, {}", symmetry.name());

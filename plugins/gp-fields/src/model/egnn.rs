@@ -109,7 +109,7 @@ impl ModelConfig for EgnnConfig {
             };
             let symmetric = context
                 .symmetry
-                .is_some_and(|symmetry| claims(symmetry, context.spec, Moved::Isometries));
+                .is_some_and(|symmetry| claims(symmetry.as_ref(), context.spec, Moved::Isometries));
             Ok((Box::new(Graph { network: Egnn::new(path, values, size), scale }), symmetric))
         })
     }

@@ -130,7 +130,12 @@ impl ModelConfig for TensorFieldConfig {
         FieldModel::build(context, head, |p, d| {
             let channels = self.channels(context.spec.value.moves, p, d)?;
             let symmetric = context.symmetry.is_some_and(|symmetry| {
-                claims_parts(symmetry, context.spec, Moved::Isometries, &channels.vectors())
+                claims_parts(
+                    symmetry.as_ref(),
+                    context.spec,
+                    Moved::Isometries,
+                    &channels.vectors(),
+                )
             });
             let network = TensorFieldNetwork::new(path, channels, size);
             Ok((Box::new(TensorField { network }), symmetric))

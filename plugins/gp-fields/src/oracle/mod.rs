@@ -264,7 +264,7 @@ impl OracleConfig {
             Invariance::Translations => Moved::Translations,
             Invariance::Isometries => Moved::Isometries,
         };
-        self.mean.iter().all(|m| *m == 0.0) && claims(symmetry, context.spec, moved)
+        self.mean.iter().all(|m| *m == 0.0) && claims(symmetry.as_ref(), context.spec, moved)
     }
 }
 

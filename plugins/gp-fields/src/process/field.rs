@@ -8,8 +8,7 @@ use isotropy_core::representation::as_type;
 use isotropy_core::{
     ClosedForm, Error, Field, Kernel, KernelOfState, KernelOfTime, Moves, NoiseOperator,
     NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
-    State, StateSpec, Step, Stream, Streams, TerminalMismatch, Terms, TimeDomain, Xi,
-    probe_symmetry,
+    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, probe_symmetry,
 };
 use isotropy_groups::representation::Translation;
 use std::sync::Arc;
@@ -399,7 +398,7 @@ impl NoisingProcess for FieldProcess {
             other => other,
         })?;
         let options = (Kind::Double, Device::Cpu);
-        let mut stream = Streams::new(0).stream("probe", 1);
+        let mut stream = Stream::probe();
         let state = State::random(spec, 4, options, &mut stream);
         let h = symmetry.group().sample(&symmetry.element_shape(&state)?, options, &mut stream);
         let moved = symmetry.act(&h, &state)?;

@@ -133,7 +133,7 @@ fn networks_conform_and_have_the_symmetries_they_claim() {
                 let context = ModelContext {
                     spec: &spec,
                     process: Some(process.as_ref()),
-                    symmetry: Some(symmetry.as_ref()),
+                    symmetry: Some(&symmetry),
                 };
                 let what = format!("{name} on {d} of {p} under {}", symmetry.name());
                 let results = check_model(config(&json).as_ref(), &context, &Streams::new(1));
@@ -230,7 +230,7 @@ fn a_false_claim_fails_the_suite() {
         let context = ModelContext {
             spec: &spec,
             process: Some(process.as_ref()),
-            symmetry: Some(symmetry.as_ref()),
+            symmetry: Some(&symmetry),
         };
         let boaster = Boaster { inner: config(&json) };
         let results = check_model(&boaster, &context, &Streams::new(1));

@@ -71,7 +71,7 @@ fn oracles_pass_the_suite_with_their_symmetry() {
         let context = ModelContext {
             spec: &spec,
             process: Some(process.as_ref()),
-            symmetry: Some(rotation.as_ref()),
+            symmetry: Some(&rotation),
         };
         for predicts in ["covariance-score", "score", "clean"] {
             let json =

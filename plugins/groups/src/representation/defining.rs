@@ -4,7 +4,7 @@
 use super::{linear, matrices::Linear};
 use isotropy_core::{
     Element, Error, Field, Group, GroupConfig, Moves, Representation, RepresentationConfig, Result,
-    State, StateSpec, Stream, Streams,
+    State, StateSpec, Stream,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,7 @@ impl Defining {
             ))
         };
         let shape = group.xi_shape(&[4]).ok_or_else(none)?;
-        let mut stream = Streams::new(0).stream("is it orthogonal?", 0);
-        let g = group.sample(&shape, (Kind::Double, Device::Cpu), &mut stream);
+        let g = group.sample(&shape, (Kind::Double, Device::Cpu), &mut Stream::probe());
         let (a, b) = group.affine(&g, Kind::Double).ok_or_else(none)?;
         let dimension = a.size()[2];
         let gram = a.transpose(1, 2).matmul(&a) - Tensor::eye(dimension, (a.kind(), a.device()));

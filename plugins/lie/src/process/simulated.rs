@@ -43,7 +43,7 @@ impl Simulated {
     ) -> Result<Self> {
         coordinates_of(drive.as_ref())?;
         let process = Self { drive, clock, laws, steps };
-        let mut stream = isotropy_core::Streams::new(0).stream("probe", 0);
+        let mut stream = isotropy_core::Stream::probe();
         let options = (Kind::Double, Device::Cpu);
         if let Some(state) = process.drive.sample_state(2, options, &mut stream) {
             let state = process.fields().lift(state)?;

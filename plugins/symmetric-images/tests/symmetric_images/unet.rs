@@ -3,14 +3,15 @@
 use isotropy_core::conformance::{CheckResult, Status, model::check_model};
 use isotropy_core::{
     Element, Error, Field, FieldSpec, ModelConfig, ModelContext, Moves, NoisingProcess, Prediction,
-    PredictionKind, ProcessConfig, RepresentationConfig, Result, ScoreModel, State, StateSpec,
-    Streams, registry,
+    PredictionKind, ProcessConfig, Representation, RepresentationConfig, Result, ScoreModel, State,
+    StateSpec, Streams, registry,
 };
 use isotropy_groups::representation::{ImagePermutation, ImageShift, PixelGroup};
 use isotropy_networks::symmetric::{Channels, Conv, ConvShape, Symmetry};
 use isotropy_networks::unet_model::{LABEL, UnetConfig, UnetModel};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};
 
@@ -84,7 +85,7 @@ fn small(extra: Value) -> Value {
 /// Predictions of a small network for two images, in double precision, as a function of the images.
 fn predictor(json: Value, group: PixelGroup, kind: Kind) -> (Tensor, impl Fn(&Tensor) -> Tensor) {
     let (spec, process) = (images(3, 8), cosine());
-    let symmetry = ImagePermutation::new(group);
+    let symmetry: Arc<dyn Representation> = Arc::new(ImagePermutation::new(group));
     let context =
         ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: Some(&symmetry) };
     let mut store = VarStore::new(Device::Cpu);
@@ -173,7 +174,7 @@ fn a_periodic_network_commutes_with_shifts() {
 fn a_network_claims_the_shifts_that_it_commutes_with() {
     let (spec, process) = (images(1, 8), cosine());
     let claims = |boundary: &str, step: i64| {
-        let symmetry = ImageShift::new(8, 8, step).unwrap();
+        let symmetry: Arc<dyn Representation> = Arc::new(ImageShift::new(8, 8, step).unwrap());
         let context = ModelContext {
             spec: &spec,
             process: Some(process.as_ref()),
@@ -228,7 +229,7 @@ fn the_suite_passes_for_every_way_and_group() {
         let context = ModelContext {
             spec: &spec,
             process: Some(process.as_ref()),
-            symmetry: Some(symmetry.as_ref()),
+            symmetry: Some(&symmetry),
         };
         for by in ["none", "tied-s", "tied-k", "lifted"] {
             let more = json!({"symmetry_by": by, "self_conditioning": true, "classes": 3});
@@ -260,7 +261,8 @@ impl ModelConfig for OneUntied {
 #[test]
 fn one_untied_convolution_fails_the_check_of_equivariance() {
     let (spec, process) = (images(3, 8), cosine());
-    let symmetry = ImagePermutation::new(PixelGroup::QuarterTurns);
+    let symmetry: Arc<dyn Representation> =
+        Arc::new(ImagePermutation::new(PixelGroup::QuarterTurns));
     let context =
         ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: Some(&symmetry) };
     let wrong = OneUntied(config(small(json!({"symmetry_by": "tied-s"}))));
@@ -272,7 +274,7 @@ fn one_untied_convolution_fails_the_check_of_equivariance() {
 fn a_network_claims_what_its_kernels_have() {
     let (spec, process) = (images(1, 8), cosine());
     let claims = |by: &str, group: &str, kernel: i64, under: PixelGroup| {
-        let symmetry = ImagePermutation::new(under);
+        let symmetry: Arc<dyn Representation> = Arc::new(ImagePermutation::new(under));
         let context = ModelContext {
             spec: &spec,
             process: Some(process.as_ref()),
@@ -359,7 +361,7 @@ fn what_cannot_work_is_refused_with_the_place() {
 fn the_network_of_the_other_end_moves_with_it() {
     let spec = images(1, 8).with_context("end", FieldSpec::new(&[1, 8, 8], Moves::Image));
     let process = cosine();
-    let symmetry = ImagePermutation::new(PixelGroup::Square);
+    let symmetry: Arc<dyn Representation> = Arc::new(ImagePermutation::new(PixelGroup::Square));
     let context =
         ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: Some(&symmetry) };
     for by in ["tied-s", "lifted"] {
