@@ -7,6 +7,7 @@ use super::orbits;
 use super::representation::{PRECISION, normal_like, rounded};
 use crate::strategies::{coefficient_shapes as shapes, coefficients, driven_states as states};
 use crate::{Aliasing, Drive, FlowCoordinates, Result, State, Streams, Xi};
+use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
 /// Fields and values up to this size are differentiated component by component.
@@ -149,6 +150,9 @@ fn coordinates(
         })?;
         Ok(Found::Error(error, 10.0 * tolerance))
     });
+    table.check_in("branches are all coordinates of the point", label, || {
+        branches(chart, state, tolerance)
+    });
     table.check_in("the flow shifts the coordinates", label, || {
         let lifted = drive.lift(state.clone())?;
         let mut x = lifted.clone();
@@ -164,6 +168,39 @@ fn coordinates(
         }
         Ok(Found::Error(error, 10.0 * tolerance))
     });
+}
+
+/// Every branch leads to the point, the principal one comes first, and no angle is forgotten: where a
+/// coordinate that goes on by a whole turn is back at the point, that is a branch.
+fn branches(chart: &dyn FlowCoordinates, state: &State, tolerance: f64) -> Result<Found> {
+    let (tau, all) = (chart.tau(state), chart.branches(state, 1));
+    let Some(first) = all.first() else { return broken("there are none") };
+    let mut error = relative_xi(first, &tau);
+    for branch in &all {
+        error = worse(error, relative(chart.point(state, branch).x(), state.x()));
+    }
+    for (factor, angles) in tau.0.iter().enumerate() {
+        let last = angles.size().last().copied().unwrap_or(0);
+        for k in 0..last {
+            let gone = |by: f64| {
+                let mut moved = tau.clone();
+                let shift = Tensor::zeros([last], (angles.kind(), angles.device()));
+                let _ = shift.narrow(0, k, 1).fill_(by);
+                moved.0[factor] = angles + shift;
+                moved
+            };
+            let back = |tau: &Xi| relative(chart.point(state, tau).x(), state.x());
+            let turn = gone(2.0 * PI);
+            // By some other length it moves: else it is no angle, but has no effect.
+            if back(&turn) > 100.0 * tolerance || back(&gone(1.0)) < 1e-3 {
+                continue;
+            }
+            if !all.iter().any(|branch| relative_xi(branch, &turn) < 100.0 * tolerance) {
+                return broken(format!("coordinate {k} goes round, but has one branch"));
+            }
+        }
+    }
+    Ok(Found::Error(error, 100.0 * tolerance))
 }
 
 /// Derivatives, in double precision.

@@ -36,7 +36,8 @@ pub fn check_process_named(
     let mut table = Table { only: Some(only.into()), ..Table::default() };
     let mut stream = streams.stream("check process", 0);
     if process.sample_state(2, cpu(Kind::Double), &mut stream).is_none() {
-        table.results.push(CheckResult::skip("process", "its drive names no states to test on"));
+        let why = "its drive offers no states to test it on (`sample_state`)";
+        table.results.push(CheckResult::unchecked("process", why));
         return table.results;
     }
     let subject = Subject { process, streams };

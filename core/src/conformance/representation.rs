@@ -24,7 +24,7 @@ pub fn check_representation(
         let mut stream = streams.stream("conformance/state", 0);
         let Some(state) = representation.sample_state(BATCH, cpu(kind), &mut stream) else {
             let why = "the representation offers no states to test it on (`sample_state`)";
-            table.results.push(CheckResult::skip("action", why));
+            table.results.push(CheckResult::unchecked("action", why));
             return table.results;
         };
         action(&mut table, representation, &state, label, streams);
@@ -58,7 +58,7 @@ pub fn check_transport(
     let mut stream = streams.stream("conformance/state", 0);
     match drive.sample_state(BATCH, cpu(Kind::Double), &mut stream) {
         Some(state) => transport(&mut table, drive, symmetry, &state, streams),
-        None => table.results.push(CheckResult::skip(
+        None => table.results.push(CheckResult::unchecked(
             "transport",
             "the drive offers no states to test it on (`sample_state`)",
         )),

@@ -2,7 +2,7 @@
 
 use super::super::measure::{Found, broken, dot, relative, relative_xi, worse};
 use super::{NO_COORDINATES, NO_KERNEL, SIGMAS, Subject, need};
-use crate::{Prediction, PredictionKind, Result, Scale, State, Step, Xi};
+use crate::{Error, Prediction, PredictionKind, Result, Scale, State, Step, Stream, Xi};
 use tch::{Kind, Tensor};
 
 const NO_TRANSITION: &str = "the process has no closed-form transition";
@@ -156,6 +156,9 @@ impl Subject<'_> {
     /// Chapman-Kolmogorov: two transitions in a row are one, and a transition takes the kernel at
     /// its start to the kernel at its end.
     pub(super) fn transition(&self) -> Result<Found> {
+        if self.coordinates().is_none() {
+            return self.transition_law();
+        }
         let state = self.clean_state(8, Kind::Double)?;
         let (a, b, c) = (self.time(0.1), self.time(0.4), self.time(0.8));
         let (alpha_ab, std_ab) = need!(self.transition_scales(&state, a, b)?, NO_TRANSITION);
@@ -176,6 +179,41 @@ impl Subject<'_> {
             error = worse(error, relative_xi(&coordinates.unwrapped(&reached), &after));
         }
         Ok(Found::Error(error, 1e-8))
+    }
+
+    /// The same without flow coordinates, where there are no coefficients to compare: two transitions in
+    /// a row and a single one from the same points must reach the same law. Compared are the means of
+    /// random linear forms of the value and of their squares.
+    fn transition_law(&self) -> Result<Found> {
+        let many = self.many()?;
+        let first = Tensor::zeros([many.batch_size()], (Kind::Int64, many.options().1));
+        let start = many.map_batched(|tensor| tensor.index_select(0, &first));
+        let (a, b, c) = (self.time(0.1), self.time(0.4), self.time(0.8));
+        let like = self.shapes(&start);
+        let move_on = |state: &State, from, to, name| {
+            self.process.transition(state, from, to, &self.normal(&like, state, name))
+        };
+        let once = match move_on(&start, a, c, 7) {
+            Err(Error::Unsupported(why)) => return Ok(Found::Skip(why)),
+            found => found?,
+        };
+        let twice = move_on(&move_on(&start, a, b, 8)?, b, c, 9)?;
+        let flat = [&once, &twice].map(|state| state.x().flatten(1, -1));
+        let forms = Stream::probe().normal(&[flat[0].size()[1], 16], start.options());
+        let [once, twice] = flat.map(|x| {
+            let x = x.matmul(&forms);
+            Tensor::cat(&[&x, &x.square()], 1)
+        });
+        let count = start.batch_size() as f64;
+        let mean = |a: &Tensor| a.mean_dim([0].as_slice(), false, Kind::Double);
+        let variance = (once.var_dim([0].as_slice(), true, false)
+            + twice.var_dim([0].as_slice(), true, false))
+            / count;
+        // A form that noise does not move has no variance and must agree to rounding.
+        let sigma = variance.sqrt() + (mean(&once).abs() + 1.0) * 1e-9;
+        let worst = ((mean(&once) - mean(&twice)) / sigma).abs().max().double_value(&[]);
+        // In units of what Monte Carlo allows.
+        Ok(Found::Error(worst / SIGMAS, 1.0))
     }
 
     /// `p(tau_s | tau_t, tau_0) = N(A tau_t + B tau_0 + C, D^2)` must give back the kernel at `s`

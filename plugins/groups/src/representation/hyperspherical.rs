@@ -8,7 +8,7 @@
 //! `log |det Pi| = 2 log r + sum_(k <= n-2) log R_k`. Singular where `R_(n-2) = 0`. Group elements
 //! are `(rotation matrix, log factor)`.
 
-use super::charted::{Chart, Charted};
+use super::charted::{Chart, Charted, spherical_branches};
 use super::spherical::{TINY, sign_of};
 use crate::group::{Dilations, Product, SoN};
 use isotropy_core::{
@@ -165,6 +165,10 @@ impl Chart for HypersphericalChart {
         let eps = tau.ones_like();
         eps.narrow(-1, 1, self.n - 2).copy_(&self.signs(tau));
         Some(eps)
+    }
+
+    fn branches(&self, tau: &Tensor, turns: i64) -> Vec<Tensor> {
+        spherical_branches(tau, turns)
     }
 
     fn log_abs_det(&self, x: &Tensor) -> Tensor {

@@ -275,6 +275,15 @@ impl FlowCoordinates for ImageRotation {
         None
     }
 
+    /// Whole turns more or less.
+    fn branches(&self, state: &State, turns: i64) -> Vec<Xi> {
+        let order = std::iter::once(0).chain((1..=turns).flat_map(|turn| [turn, -turn]));
+        let tau = self.tau(state);
+        order
+            .map(|turn| tau.map(|angle| angle + 2.0 * std::f64::consts::PI * turn as f64))
+            .collect()
+    }
+
     fn aliasing(&self) -> Aliasing {
         Aliasing::Carried
     }

@@ -42,7 +42,7 @@ mod torus;
 mod translations;
 mod trivial;
 
-pub use charted::{Chart, Charted, TAU};
+pub use charted::{Chart, Charted, TAU, spherical_branches};
 pub use combined::{
     DirectSum, DirectSumConfig, Dual, DualConfig, TensorProduct, TensorProductConfig,
 };

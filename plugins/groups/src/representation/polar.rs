@@ -4,7 +4,7 @@
 //! `|det Pi| = r^2`; singular at the origin. Group elements are `(log factor, angle)`, in the order
 //! of the coordinates; they shift `tau`.
 
-use super::charted::{Chart, Charted};
+use super::charted::{Chart, Charted, spherical_branches};
 use super::{Rotation, linear};
 use crate::group::{Dilations, Product, So2};
 use isotropy_core::representation::as_type;
@@ -93,6 +93,10 @@ impl Chart for PolarChart {
 
     fn orientation(&self, _tau: &Tensor) -> Option<Tensor> {
         None
+    }
+
+    fn branches(&self, tau: &Tensor, turns: i64) -> Vec<Tensor> {
+        spherical_branches(tau, turns)
     }
 
     fn log_abs_det(&self, x: &Tensor) -> Tensor {

@@ -6,7 +6,7 @@
 //! unwrapped `theta` has `sin theta < 0`, `rho` changes its sign and with it `Pi_theta`. Group
 //! elements are `(rotation matrix, log factor)`.
 
-use super::charted::{Chart, Charted};
+use super::charted::{Chart, Charted, spherical_branches};
 use crate::group::{Dilations, Product, So3};
 use isotropy_core::{
     Element, Group, Representation, RepresentationConfig, Result,
@@ -128,6 +128,10 @@ impl Chart for SphericalChart {
         let eps = tau.ones_like();
         let _ = eps.narrow(-1, 1, 1).copysign_(&tau.narrow(-1, 1, 1).sin());
         Some(eps)
+    }
+
+    fn branches(&self, tau: &Tensor, turns: i64) -> Vec<Tensor> {
+        spherical_branches(tau, turns)
     }
 
     fn log_abs_det(&self, x: &Tensor) -> Tensor {

@@ -79,14 +79,20 @@ pub fn check(subject: &Subject, as_json: bool) -> Result<(), Refusal> {
     }
     let failed = rows.iter().filter(|row| row.result.status == Status::Fail).count();
     let skipped = rows.iter().filter(|row| row.result.status == Status::Skip).count();
+    let unchecked: Vec<&Row> =
+        rows.iter().filter(|row| row.result.status == Status::Unchecked).collect();
+    let checks = rows.len() - unchecked.len();
     if as_json {
         let text = serde_json::to_string_pretty(&rows).map_err(|e| Error::Other(e.to_string()))?;
         say!("{text}");
     } else {
-        say!("\n{} checks: {failed} failed, {skipped} skipped", rows.len());
+        say!("\n{checks} checks: {failed} failed, {skipped} skipped");
+        for row in unchecked {
+            say!("nothing was checked of {} {}: {}", row.kind, row.name, row.result.why);
+        }
     }
     if failed > 0 {
-        return Err(Error::Other(format!("{failed} of {} checks failed", rows.len())).into());
+        return Err(Error::Other(format!("{failed} of {checks} checks failed")).into());
     }
     Ok(())
 }
@@ -126,6 +132,7 @@ fn line(r: &CheckResult, width: usize) -> String {
         Status::Pass => "pass",
         Status::Fail => "FAIL",
         Status::Skip => "skip",
+        Status::Unchecked => "NONE",
     };
     let bound = match (r.error, r.tolerance) {
         (Some(error), Some(tolerance)) => format!("{error:>9.1e} <= {tolerance:<9.1e}"),
