@@ -7,6 +7,7 @@ use isotropy_tests::end_to_end::{Scratch, repository};
 use runner::execute::Surroundings;
 use runner::services::TrainedModels;
 use runner::signals::StopFlag;
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind};
 
 #[test]
@@ -25,7 +26,7 @@ fn a_metric_can_train_the_model_it_needs_and_finds_it_again() {
         device: Device::Cpu,
         streams: Streams::new(0),
     };
-    let services = TrainedModels { surroundings: &surroundings, load: &load };
+    let services = TrainedModels::new(&surroundings, &load);
     // Metrics are measured without gradients.
     let _no_grad = tch::no_grad_guard();
     services.trained_model("tiny.json").unwrap();
@@ -35,4 +36,12 @@ fn a_metric_can_train_the_model_it_needs_and_finds_it_again() {
     let before = std::fs::metadata(&log).unwrap().modified().unwrap();
     services.trained_model("tiny.json").unwrap();
     assert_eq!(std::fs::metadata(&log).unwrap().modified().unwrap(), before, "trained twice");
+    // Which judge judged: the folder and the digest of its weights.
+    let judge = &services.judges()["tiny.json"];
+    let folder = trained[0].as_ref().unwrap().file_name().into_string().unwrap();
+    assert_eq!(judge["folder"], folder);
+    let weights = std::fs::read(log.with_file_name("weights.safetensors")).unwrap();
+    let digest: String = Sha256::digest(weights).iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(judge["weights_sha256"], digest);
+    assert!(folder.len() > "tiny-".len() && folder.starts_with("tiny-"), "{folder}");
 }

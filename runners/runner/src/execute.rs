@@ -135,7 +135,7 @@ pub fn finish(
     sampling: &crate::experiment::Sampling,
     started: Instant,
 ) -> Result<Report> {
-    let services = TrainedModels { surroundings, load: &prepared.load };
+    let services = TrainedModels::new(surroundings, &prepared.load);
     trained.with_sampling_weights(experiment, || {
         save_weights(prepared, &folder.join("weights.safetensors"))?;
         let samples = draw(prepared, sampling, &surroundings.stop)?;
@@ -153,6 +153,7 @@ pub fn finish(
         )?;
         let mut metrics = report.to_json();
         metrics["training"] = trained.to_json();
+        metrics["judges"] = services.judges();
         metrics["resources"] = json!({
             "peak_memory_bytes": memory::peak_memory_bytes(),
             "seconds": started.elapsed().as_secs_f64(),

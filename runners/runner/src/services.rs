@@ -1,21 +1,63 @@
-//! Models of other experiments: trained by this runner on first use, kept in the cache.
+//! Models of other experiments, the judges of metrics: trained by this runner on first use, kept in
+//! the cache.
+//!
+//! A judge is found again under everything that made it: its configuration, the files of its data, the
+//! versions of runner, plugins and libtorch, and the digest of the program, because a version does not
+//! change with every change of the code. So another build trains its judges anew, and a judge of older
+//! code judges nothing.
 
-use crate::execute::{Surroundings, execute, finished, prepare, settle};
+use crate::execute::{Prepared, Surroundings, execute, finished, prepare, settle};
 use crate::output::note;
 use crate::resolve::{Refusal, resolve, to_json};
-use crate::run::RunFolder;
+use crate::run::{RunFolder, manifest};
 use crate::train::trainer;
-use isotropy_core::{Error, LoadContext, Result, ScoreModel, Services};
+use isotropy_core::{Error, LoadContext, PLUGINS, Result, ScoreModel, Services};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// Changes when the folder of a judge means something else than before.
+const FORMAT: u32 = 2;
+
 /// The cache of trained models.
 pub struct TrainedModels<'a> {
-    /// Data folder, configuration folder, signals.
-    pub surroundings: &'a Surroundings,
-    /// Device of the run that asks.
-    pub load: &'a LoadContext,
+    surroundings: &'a Surroundings,
+    load: &'a LoadContext,
+    /// Those that were asked for, by their configuration: the folder, and the digest of the weights.
+    judges: RefCell<Map<String, Value>>,
+}
+
+impl<'a> TrainedModels<'a> {
+    /// The cache for a run with that data folder, configuration folder and device.
+    pub fn new(surroundings: &'a Surroundings, load: &'a LoadContext) -> Self {
+        Self { surroundings, load, judges: RefCell::default() }
+    }
+
+    /// Which models have judged so far, for `metrics.json`.
+    pub fn judges(&self) -> Value {
+        Value::Object(self.judges.borrow().clone())
+    }
+}
+
+/// What a judge is made of besides its configuration.
+fn origin(prepared: &Prepared) -> Result<Value> {
+    let program = manifest::binary_digest().ok_or_else(|| {
+        Error::Other(
+            "the running program cannot be read, which tells judges of other code apart".into(),
+        )
+    })?;
+    let mut plugins: Vec<_> = PLUGINS.iter().map(|p| (p.name, p.version)).collect();
+    plugins.sort_unstable();
+    Ok(json!({
+        "format": FORMAT,
+        "isotropy": env!("CARGO_PKG_VERSION"),
+        "plugins": plugins,
+        "libtorch": manifest::libtorch_version(),
+        "program": program,
+        "data": prepared.dataset.digests(),
+    }))
 }
 
 impl Services for TrainedModels<'_> {
@@ -32,15 +74,13 @@ impl Services for TrainedModels<'_> {
         experiment.threads = Some(tch::get_num_threads() as u32);
         let device = settle(&mut experiment, None)?;
         let value = to_json(&experiment)?;
-        let folder_path = cache_folder().join("trained").join(format!(
-            "{}-{}",
-            experiment.name,
-            short_digest(&value.to_string())
-        ));
         let surroundings =
             Surroundings { config_folder: resolved.folder, ..self.surroundings.clone() };
         let started = Instant::now();
         let prepared = prepare(&experiment, device, &surroundings)?;
+        let key = short_digest(&json!([origin(&prepared)?, value]).to_string());
+        let name = format!("{}-{key}", experiment.name);
+        let folder_path = cache_folder().join("trained").join(&name);
         let folder = RunFolder::open(&folder_path, &value, true)?;
         if !finished(&folder_path) {
             note!("training '{}' (kept in {})", experiment.name, folder_path.display());
@@ -48,12 +88,20 @@ impl Services for TrainedModels<'_> {
             tch::with_grad(|| execute(&experiment, &prepared, &folder, &surroundings, started))?;
         }
         trainer::load_sampling_weights(&experiment, &prepared, &folder)?;
+        let weights = folder.join("weights.safetensors");
+        let bytes = std::fs::read(&weights).map_err(|error| Error::io(&weights, error))?;
+        let judge = json!({"folder": name, "weights_sha256": digest(&bytes)});
+        self.judges.borrow_mut().insert(config.to_string(), judge);
         Ok(prepared.built.model)
     }
 }
 
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn short_digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    digest(text.as_bytes())[..12].to_string()
 }
 
 /// `ISOTROPY_CACHE`, else the user's cache folder.
