@@ -89,6 +89,13 @@ pub trait Metric: Send + std::fmt::Debug {
         Ok(())
     }
 
+    /// The names of the numbers that it may report, so that a name that nothing reports is refused before
+    /// anything is trained. `*` stands for any text, for what depends on data or model; the default
+    /// stands for any name.
+    fn reports(&self) -> Vec<String> {
+        vec!["*".into()]
+    }
+
     /// Its numbers. Points that are not finite are counted, never dropped in silence.
     ///
     /// # Errors

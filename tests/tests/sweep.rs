@@ -296,9 +296,98 @@ fn random_search_and_successive_halving_run_the_cells_they_should() {
         ],
     );
     let report = run(RUNNER, &scratch, &["sweep", "report", "halving"]).with_code(0).stdout;
-    has(&report, &["Best in the mean", "9 of 18 cells finished"]);
+    has(&report, &["Best in the mean", "9 of 18 cells finished", "9 dropped"]);
+    // What the first rung has left behind is shown as such, and is not asked for again.
+    let status = run(RUNNER, &scratch, &["sweep", "status", "halving"]).with_code(0).stdout;
+    let dropped = status.lines().filter(|line| line.contains(" dropped ")).count();
+    assert_eq!(dropped, 9, "{status}");
+    let again = sweep(&scratch, "halving", &["--dry-run", "--resume"]).with_code(0).stdout;
+    has(&again, &["dropped", "0 cells to run"]);
     let ended = sweep(&scratch, "halving", &["--resume"]).with_code(0);
     assert!(!ended.stderr.contains("started "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_metric_that_no_cell_reports_is_refused_before_the_first_cell() {
+    let scratch = Scratch::new("sweep-unknown-metric");
+    let axes = r#""axes": [{"path": "sampler.steps", "values": [2, 4]}]"#;
+    let set = r#""set": {"evaluate.metrics": [{"type": "mmd"}]}"#;
+    for (k, (rest, words)) in [
+        (r#""metrics": ["mmd", "w3"]"#, ["`metrics.1`", "'w3'", "mmd_multi_scale"]),
+        (r#""metrics": ["training.seconds"]"#, ["`metrics.0`", "training.seconds", "validation"]),
+        (
+            r#""search": {"type": "successive-halving", "metric": "w1", "first_steps": 10}"#,
+            ["`search.metric`", "'w1'", "mmd"],
+        ),
+        (r#""pictures": [{"x": "steps", "y": "mmdd"}]"#, ["`pictures.0.y`", "'mmdd'", "mmd"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("unknown-{k}");
+        sweep_file(&scratch, &name, &format!("{axes}, {set}, {rest}"));
+        let ended = sweep(&scratch, &name, &[]).with_code(2);
+        has(&ended.stderr, &words);
+        assert!(!scratch.join(&name).exists(), "{name} has begun");
+    }
+    let known = r#""metrics": ["mmd", "metrics.mmd", "training.validation_loss"],
+        "pictures": [{"x": "steps", "y": "resources.seconds"}]"#;
+    sweep_file(&scratch, "known", &format!("{axes}, {set}, {known}"));
+    sweep(&scratch, "known", &["--dry-run"]).with_code(0);
+}
+
+#[test]
+fn what_a_cluster_is_asked_for_leaves_a_cell_its_signals() {
+    let scratch = Scratch::new("sweep-resources");
+    for (k, (resources, words)) in [
+        (r#"{"minutes": 2}"#, ["minutes", "3"]),
+        (r#"{"options": ["--signal=TERM@30"]}"#, ["--signal", "checkpoint"]),
+        (r#"{"options": ["--no-requeue"]}"#, ["--no-requeue", "queued again"]),
+        (r#"{"options": ["--time=1"]}"#, ["--time", "`minutes`"]),
+        (r#"{"options": ["-t1"]}"#, ["-t1", "`minutes`"]),
+        (r#"{"options": ["--exclude=a\nrm"]}"#, ["one line", "exclude"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("resources-{k}");
+        sweep_file(&scratch, &name, &format!(r#"{SHORT}, "resources": {resources}"#));
+        let ended = sweep(&scratch, &name, &["--launch", "slurm"]).with_code(2);
+        has(&ended.stderr, &words);
+        assert!(!scratch.join(&name).exists(), "{name} has begun");
+    }
+}
+
+/// A stand-in for sbatch runs the first task of the script that it is given.
+#[test]
+fn the_script_of_a_job_finds_folders_of_any_name() {
+    let scratch = Scratch::new("sweep-script");
+    let bin = scratch.join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let sbatch = scratch
+        .write("bin/sbatch", "#!/bin/sh\nSLURM_ARRAY_TASK_ID=0 sh \"$2\" >&2 || exit 1\necho 7\n");
+    std::fs::set_permissions(&sbatch, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    sweep_file(&scratch, "quoted", &format!(r#"{SHORT}, "resources": {{"partition": "big one"}}"#));
+    let out = "it's $HOME, \"a\" `b` #1 100%";
+    let mut command = isotropy_tests::end_to_end::command(RUNNER, &scratch);
+    command.args(["sweep", "quoted.json", "--out", out, "--launch", "slurm", "--data-dir", out]);
+    command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let status = run(RUNNER, &scratch, &["sweep", "status", out]).with_code(0).stdout;
+    has(&status, &["1 of 1 cells finished"]);
+    let scripts = std::fs::read_dir(scratch.join(out).join("slurm")).unwrap().flatten();
+    let script = scripts.map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "sh"));
+    let text = std::fs::read_to_string(script.unwrap()).unwrap();
+    let log = r#"it\'s\ \$HOME,\ \"a\"\ \`b\`\ \#1\ 100%%/slurm/%A_%a.log"#;
+    has(&text, &[r"--partition=big\ one", log]);
+    // A line break would end the line of the list.
+    sweep_file(&scratch, "broken", SHORT);
+    let mut command = isotropy_tests::end_to_end::command(RUNNER, &scratch);
+    command.args(["sweep", "broken.json", "--out", "a\nb", "--launch", "slurm"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    has(&String::from_utf8_lossy(&output.stderr), &["line break"]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn process(json: &Value) -> Box<dyn NoisingProcess> {
 fn model(
     json: &Value,
     process: &dyn NoisingProcess,
-    symmetry: Option<&dyn Representation>,
+    symmetry: Option<&Arc<dyn Representation>>,
     spec: &StateSpec,
     kind: Kind,
 ) -> (VarStore, Box<dyn ScoreModel>) {

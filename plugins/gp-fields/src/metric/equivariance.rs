@@ -93,6 +93,11 @@ impl Metric for ConditionalEquivariance {
         self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))
     }
 
+    fn reports(&self) -> Vec<String> {
+        let prefix = self.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
+        vec![format!("{prefix}equivariance_gap*")]
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let process = evaluation.process.ok_or_else(|| {
             Error::Unsupported("samples need a process, and this experiment has none".into())

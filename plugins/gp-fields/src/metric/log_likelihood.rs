@@ -180,6 +180,11 @@ impl Metric for FieldLogLikelihood {
         self.config.likelihood.accepts(process, model)
     }
 
+    fn reports(&self) -> Vec<String> {
+        let prefix = self.config.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
+        ["loglik_*", "gp_loglik_*"].map(|name| format!("{prefix}{name}")).to_vec()
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let config = &self.config;
         let functions = test_functions(evaluation, config.dataset.as_deref(), config.functions)?;

@@ -19,7 +19,7 @@ use tch::{Kind, Tensor};
 /// * `predictive_spread`: root mean variance of the samples, and `predictive_spread_over_error`, which is 1 where the
 ///   spread is what the errors are (with the factor `sqrt(1 + 1/r)` that the mean of `r` samples asks for);
 /// * `predictive_coverage_90` and so on: how often the central interval holds the true value, and
-///   `predictive_width_90`, its mean width.
+///   `predictive_width_90`, its mean width. Its ends are the quantiles at the place `(r + 1) p` of the sorted samples.
 ///
 /// Numbers are means over functions with standard errors; each function counts once, whatever its number of points. With
 /// `against`, the exact predictions of a Gaussian process on the same points: `gp_predictive_rmse`,
@@ -86,6 +86,11 @@ fn over_points(values: &Tensor, mask: Option<&Tensor>) -> Tensor {
 }
 
 impl Metric for FieldPredictive {
+    fn reports(&self) -> Vec<String> {
+        let prefix = self.0.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
+        ["predictive_*", "gp_predictive_*"].map(|name| format!("{prefix}{name}")).to_vec()
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let config = &self.0;
         let drawn = draws::grouped(evaluation)?;

@@ -107,6 +107,11 @@ fn no_kernel(process: &dyn NoisingProcess) -> Error {
 }
 
 impl Metric for FieldScoreGap {
+    fn reports(&self) -> Vec<String> {
+        let prefix = self.0.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
+        vec![format!("{prefix}score_gap_*")]
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let config = &self.0;
         let process = evaluation.process.ok_or_else(|| {

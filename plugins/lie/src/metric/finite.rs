@@ -40,6 +40,10 @@ isotropy_core::register!(
 );
 
 impl Metric for FiniteConfig {
+    fn reports(&self) -> Vec<String> {
+        ["non_finite", "collapsed"].map(String::from).to_vec()
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let radii = |rows: &Tensor| rows.norm_scalaropt_dim(2, [1i64], false);
         let samples = points::rows(evaluation.samples);

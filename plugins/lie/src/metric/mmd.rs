@@ -144,6 +144,10 @@ fn sum_of_kernels(x: &Tensor, y: Option<&Tensor>, rates: &[Tensor]) -> Tensor {
 }
 
 impl Metric for MmdConfig {
+    fn reports(&self) -> Vec<String> {
+        ["mmd", "mmd_multi_scale", "mmd_points_left_out"].map(String::from).to_vec()
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let pair = points::pair(evaluation)?;
         let (x, y) = (&pair.samples, &pair.reference);

@@ -80,6 +80,10 @@ impl Metric for NllConfig {
         self.likelihood.accepts(process, model)
     }
 
+    fn reports(&self) -> Vec<String> {
+        vec!["nll_*".into()]
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let process = evaluation.process.ok_or_else(|| {
             Error::Unsupported("a likelihood needs a process, and this experiment has none".into())

@@ -71,6 +71,10 @@ pub fn wasserstein(x: &Tensor, y: &Tensor) -> Result<(f64, f64)> {
 }
 
 impl Metric for WassersteinConfig {
+    fn reports(&self) -> Vec<String> {
+        ["w1", "w2", "w1_floor", "w2_floor", "wasserstein_points*"].map(String::from).to_vec()
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let pair = points::pair(evaluation)?;
         let (available, reference) = (pair.samples.size()[0], pair.reference.size()[0]);

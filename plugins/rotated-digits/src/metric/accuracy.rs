@@ -35,6 +35,10 @@ isotropy_core::register!(
 );
 
 impl Metric for DigitAccuracyConfig {
+    fn reports(&self) -> Vec<String> {
+        vec!["digit_accuracy*".into()]
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let judged = Judged::of(evaluation)?;
         let classifier = evaluation.services.trained_model(&self.classifier)?;

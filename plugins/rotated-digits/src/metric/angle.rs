@@ -34,6 +34,10 @@ isotropy_core::register!(
 );
 
 impl Metric for AngleErrorConfig {
+    fn reports(&self) -> Vec<String> {
+        vec!["angle_error_*".into()]
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let samples = evaluation.samples;
         let total = samples.lifted(ANGLE)?.tensor.to_kind(Kind::Double);

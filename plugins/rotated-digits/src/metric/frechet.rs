@@ -39,6 +39,10 @@ isotropy_core::register!(
 );
 
 impl Metric for FrechetPerDigitConfig {
+    fn reports(&self) -> Vec<String> {
+        vec!["frechet_per_digit*".into()]
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let judged = Judged::of(evaluation)?;
         let classifier = evaluation.services.trained_model(&self.classifier)?;

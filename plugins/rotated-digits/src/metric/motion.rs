@@ -59,6 +59,10 @@ isotropy_core::register!(
 );
 
 impl Metric for MotionErrorConfig {
+    fn reports(&self) -> Vec<String> {
+        ["angle_error*", "shift_error*"].map(String::from).to_vec()
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let samples = evaluation.samples;
         let bad = samples.x().isfinite().logical_not().sum(Kind::Int64).int64_value(&[]);

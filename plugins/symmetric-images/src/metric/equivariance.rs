@@ -121,6 +121,10 @@ impl Metric for SamplerEquivariance {
         self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))
     }
 
+    fn reports(&self) -> Vec<String> {
+        ["delta_x0_*", "action_error_mean"].map(|name| named(self.name.as_ref(), name)).to_vec()
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let process = evaluation.process.ok_or_else(|| {
             Error::Unsupported("runs need a process, and this experiment has none".into())

@@ -76,6 +76,10 @@ fn orbit(group: Option<PixelGroup>, images: &Tensor) -> Vec<Tensor> {
 }
 
 impl Metric for ImageFrechetConfig {
+    fn reports(&self) -> Vec<String> {
+        vec![named(self.name.as_ref(), "frechet*")]
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let (samples, reference) = (evaluation.samples.x(), evaluation.reference.x());
         finite("samples", samples)?;

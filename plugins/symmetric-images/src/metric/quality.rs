@@ -78,6 +78,10 @@ pub fn ssim(a: &Tensor, b: &Tensor, range: f64) -> Tensor {
 }
 
 impl Metric for ImageQualityConfig {
+    fn reports(&self) -> Vec<String> {
+        ["mse", "psnr", "ssim", "lpips"].map(|name| named(self.name.as_ref(), name)).to_vec()
+    }
+
     fn measure(&self, evaluation: &Evaluation) -> Result<Vec<Measured>> {
         let samples = evaluation.samples.x();
         finite("samples", samples)?;

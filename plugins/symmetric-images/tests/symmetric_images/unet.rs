@@ -180,7 +180,7 @@ fn a_network_claims_the_shifts_that_it_commutes_with() {
             process: Some(process.as_ref()),
             symmetry: Some(&symmetry),
         };
-        process.symmetric_under(&symmetry, &spec).unwrap();
+        process.symmetric_under(symmetry.as_ref(), &spec).unwrap();
         let json = config(small(json!({"boundary": boundary})));
         let store = VarStore::new(Device::Cpu);
         let claims = UnetModel::new(&json, &store.root(), &context).unwrap().claims_symmetry();

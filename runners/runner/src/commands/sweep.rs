@@ -10,13 +10,15 @@ use crate::signals::StopFlag;
 use crate::sweep::cell::State;
 use crate::sweep::estimate::{Rates, steps_for_minutes};
 use crate::sweep::file::SweepFile;
+use crate::sweep::interests;
 use crate::sweep::local::{Local, Tally, default_jobs};
 use crate::sweep::plan::{Plan, Planned, plan};
 use crate::sweep::read::{Sweep, read};
+use crate::sweep::report::results::Results;
 use crate::sweep::report::{report, status};
 use crate::sweep::rungs;
 use crate::sweep::sessions::{self, Sessions};
-use crate::sweep::slurm::{Slurm, run_cell};
+use crate::sweep::slurm::{Slurm, check_options, run_cell};
 use crate::sweep::variants::{Variant, combinations, resolve};
 use isotropy_core::{Error, Result};
 use std::collections::BTreeSet;
@@ -88,6 +90,8 @@ fn run(file: &Path, args: &SweepArgs) -> Result<(), Refusal> {
     let sweep = read(file, &catalogue)?;
     let combinations = combinations(&sweep)?;
     let mut variants = resolve(&sweep, &combinations)?;
+    interests::check(&sweep, &variants)?;
+    check_options(&sweep.file.resources)?;
     let places = Places::of(args, &sweep.file.name)?;
     let on_cluster = args.launch == Launch::Slurm;
     let make = |variants: &mut Vec<Variant>| {
@@ -304,10 +308,11 @@ fn dry_run(planned: &Planned, places: &Places, args: &SweepArgs, only: &Only) {
     say!("{:width$}  parameters     steps  threads  device  time    state", "cell");
     let (mut total, mut unknown, mut missing) = (0.0, 0, 0);
     let mut seen = BTreeSet::new();
+    let results = Results::of(plan.clone(), &places.folder);
     for (k, cell) in plan.cells.iter().enumerate().filter(|(_, cell)| only.takes(&cell.name)) {
         let folder = plan.cell_folder(&places.folder, cell);
         let state = folder.state();
-        let done = state == State::Finished;
+        let done = state == State::Finished || results.cells[k].dropped;
         let known = folder.metrics().and_then(|metrics| metrics["resources"]["seconds"].as_f64());
         let seconds = match known.filter(|_| done) {
             Some(seconds) => Some(seconds),
@@ -334,7 +339,7 @@ fn dry_run(planned: &Planned, places: &Places, args: &SweepArgs, only: &Only) {
             cell.threads,
             if cell.cuda { "cuda" } else { "cpu" },
             seconds.map_or("?".into(), duration),
-            state.word()
+            results.cells[k].word()
         );
     }
     let jobs = args.jobs.map_or_else(|| default_jobs(plan), usize::from);

@@ -256,8 +256,9 @@ pub struct Resources {
     pub account: Option<String>,
     /// Quality of service.
     pub qos: Option<String>,
-    /// Time limit in minutes; two minutes before it the cell writes a checkpoint and is queued again.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    /// Time limit in minutes, at least 3: two minutes before it the cell writes a checkpoint and is
+    /// queued again.
+    #[schemars(range(min = 3, max = 1_000_000))]
     pub minutes: Option<u32>,
     /// CPUs of a cell; the threads of its configuration where none are given.
     #[schemars(range(min = 1, max = 1024))]
@@ -270,7 +271,8 @@ pub struct Resources {
     pub gpus: u32,
     /// Features of the nodes.
     pub constraint: Option<String>,
-    /// Further options of `sbatch`, each a whole one: `--exclude=node7`.
+    /// Further options of `sbatch`, each a whole one: `--exclude=node7`. Not those that the script
+    /// needs for itself, nor those that have a field here.
     pub options: Vec<String>,
     /// Shell lines before the cell starts: `module load cuda`.
     pub setup: Vec<String>,

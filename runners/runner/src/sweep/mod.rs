@@ -10,6 +10,7 @@
 pub mod cell;
 pub mod estimate;
 pub mod file;
+pub mod interests;
 mod labels;
 pub mod local;
 mod overview;

@@ -1,8 +1,9 @@
 //! Which cells are run: those of the first rung, and of each later one those that were best before.
 
+use super::cell::State;
 use super::file::{Direction, Search};
 use super::plan::Plan;
-use super::report::results::{Results, direction};
+use super::report::results::{CellResult, Results, direction};
 use isotropy_core::{Error, Result};
 use std::path::Path;
 
@@ -24,6 +25,28 @@ pub fn cells(plan: &Plan, folder: &Path, rung: usize) -> Result<Vec<usize>> {
     let wanted = in_rung
         .filter(|(_, cell)| chosen.as_ref().is_none_or(|chosen| chosen.contains(&cell.choices)));
     Ok(wanted.map(|(k, _)| k).collect())
+}
+
+/// The cells that will not be run, by their place in the plan: their combination was not among the best
+/// of a rung that has ended.
+pub fn dropped(results: &Results) -> Vec<usize> {
+    let mut chosen = results.combinations(0);
+    let mut left: Vec<usize> = Vec::new();
+    for rung in 1..results.plan.rungs() {
+        let ended = chosen.iter().flat_map(|choices| results.of_combination(choices, rung - 1));
+        let open = |c: &&CellResult| !matches!(c.state, State::Finished | State::Failed(_));
+        if ended.filter(open).count() > 0 {
+            break;
+        }
+        let Ok(best) = promoted(results, rung - 1, chosen) else { break };
+        let places = results.cells.iter().enumerate();
+        let behind = places.filter(|(_, c)| c.cell.rung >= rung && !best.contains(&c.cell.choices));
+        left.extend(behind.map(|(k, _)| k));
+        chosen = best;
+    }
+    left.sort_unstable();
+    left.dedup();
+    left
 }
 
 /// The best of the combinations that ran in a rung. One that is not finished for every seed is not
@@ -65,6 +88,14 @@ fn promoted(results: &Results, rung: usize, mine: Vec<Vec<usize>>) -> Result<Vec
 pub fn matches(pattern: &str, name: &str) -> bool {
     if !pattern.contains('*') {
         return name.contains(pattern);
+    }
+    matches_whole(pattern, name)
+}
+
+/// Whether a whole name matches a pattern, in which `*` stands for any text.
+pub fn matches_whole(pattern: &str, name: &str) -> bool {
+    if !pattern.contains('*') {
+        return name == pattern;
     }
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or("");

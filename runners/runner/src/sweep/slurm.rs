@@ -5,6 +5,7 @@
 //! preemption, upon which it writes a checkpoint and Slurm queues it again by itself.
 
 use super::cell::{CellFolder, Failure, State};
+use super::file::Resources;
 use super::plan::{Cell, Plan};
 use crate::cli::RunArgs;
 use crate::output::{note, say};
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Tasks of one array: Slurm's own default limit is 1001.
 const ARRAY: usize = 1000;
+/// How long before its time limit a cell is told.
+const WARNING_MINUTES: u32 = 2;
 /// How often the queue is looked at.
 const LOOK: Duration = Duration::from_secs(3);
 
@@ -38,8 +41,15 @@ impl Slurm<'_> {
     /// # Errors
     /// When the script cannot be written or `sbatch` refuses it.
     pub fn submit(&self, cells: &[usize]) -> Result<Vec<String>> {
-        let whole = |path: &Path| path.canonicalize().map_err(|e| Error::io(path, e));
-        let folder = whole(self.folder)?;
+        let folder = self.folder.canonicalize().map_err(|e| Error::io(self.folder, e))?;
+        // The list has a path a line.
+        let path = utf8(&folder)?;
+        if path.contains(['\n', '\r', '\t']) {
+            let message = format!("the folder {path:?} has a line break or a tab in its name");
+            return Err(Error::config("", message).with_help(
+                "a job array reads its cells from a list of lines; choose another --out",
+            ));
+        }
         let scripts = folder.join("slurm");
         std::fs::create_dir_all(&scripts).map_err(|e| Error::io(&scripts, e))?;
         let mut keys: Vec<(&Cell, CellFolder)> = Vec::new();
@@ -81,9 +91,12 @@ impl Slurm<'_> {
             format!("--job-name={}", self.plan.name),
             format!("--array=0-{}{limit}", tasks - 1),
             "--requeue".into(),
-            "--signal=B:USR1@120".into(),
+            format!("--signal=B:USR1@{}", 60 * WARNING_MINUTES),
             "--open-mode=append".into(),
-            format!("--output={}", log.display()),
+            format!(
+                "--output={}",
+                utf8(&log)?.replace('%', "%%").replace("%%A_%%a.log", "%A_%a.log")
+            ),
             "--ntasks=1".into(),
             format!("--cpus-per-task={}", wanted.cpus.unwrap_or(cell.threads)),
         ];
@@ -102,7 +115,7 @@ impl Slurm<'_> {
         options.extend(wanted.options.iter().cloned());
         let mut script = String::from("#!/bin/sh\n");
         for option in options {
-            script += &format!("#SBATCH {option}\n");
+            script += &format!("#SBATCH {}\n", sbatch_word(&option));
         }
         script += &format!("export OMP_NUM_THREADS={0} MKL_NUM_THREADS={0}\n", cell.threads);
         for line in &wanted.setup {
@@ -111,9 +124,9 @@ impl Slurm<'_> {
         }
         script += &format!(
             "exec {} sweep cell {} \"$SLURM_ARRAY_TASK_ID\" --data-dir {}\n",
-            quoted(&program),
-            quoted(list),
-            quoted(&std::path::absolute(self.data_dir).map_err(|e| Error::io(self.data_dir, e))?)
+            quoted(&program)?,
+            quoted(list)?,
+            quoted(&std::path::absolute(self.data_dir).map_err(|e| Error::io(self.data_dir, e))?)?
         );
         Ok(script)
     }
@@ -184,9 +197,89 @@ fn sbatch(script: &Path) -> Result<String> {
     Ok(text.trim().split(';').next().unwrap_or_default().to_owned())
 }
 
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Error::config("", format!("{} is not UTF-8, which the job script is", path.display()))
+    })
+}
+
+/// A path as a shell takes it: nothing but the quote itself has a meaning between single quotes.
+fn quoted(path: &Path) -> Result<String> {
+    Ok(format!("'{}'", utf8(path)?.replace('\'', r"'\''")))
+}
+
+/// An option as sbatch reads it from a script: a backslash takes the meaning of blanks, quotes and `#`.
+fn sbatch_word(option: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=./:,+@%^~".contains(c);
+    option.chars().fold(String::new(), |mut word, c| {
+        if !plain(c) {
+            word.push('\\');
+        }
+        word.push(c);
+        word
+    })
+}
+
+/// Options that the script has for itself, and what would be lost.
+const OWN: &[(&str, &str)] = &[
+    (
+        "--signal",
+        "the cell is told by USR1, two minutes before the time limit, to write a checkpoint",
+    ),
+    ("--requeue", "a preempted cell is queued again"),
+    ("--no-requeue", "a preempted cell is queued again"),
+    ("--array", "each task is a cell"),
+    ("-a", "each task is a cell"),
+    ("--open-mode", "a cell that is queued again goes on in its log"),
+    ("--output", "logs lie in the sweep's folder"),
+    ("-o", "logs lie in the sweep's folder"),
+    ("--error", "logs lie in the sweep's folder"),
+    ("-e", "logs lie in the sweep's folder"),
+    ("--ntasks", "a cell is one process, which gets the signals"),
+    ("-n", "a cell is one process, which gets the signals"),
+    ("--wrap", "the script becomes the cell, which gets the signals"),
+    ("--time", "write `minutes`, which is checked against the warning two minutes before the end"),
+    ("-t", "write `minutes`, which is checked against the warning two minutes before the end"),
+    (
+        "--time-min",
+        "write `minutes`, which is checked against the warning two minutes before the end",
+    ),
+];
+
+/// Whether what a cell asks for leaves it the signals that the script asks for.
+///
+/// # Errors
+/// A configuration error that names the option and what it would take away.
+pub fn check_options(wanted: &Resources) -> Result<()> {
+    let place = "/resources/options";
+    for option in &wanted.options {
+        let refuse = |why: &str| {
+            Err(Error::config(place, format!("`resources.options`: {option:?}: {why}")))
+        };
+        if !option.starts_with('-') || option.contains(['\n', '\r']) {
+            return refuse("an option of sbatch is one line that starts with `-`");
+        }
+        let name = option.split(['=', ' ']).next().unwrap_or(option);
+        let own = OWN.iter().find(|(own, _)| {
+            // Short options may have their value without a blank.
+            *own == name || (own.len() == 2 && name.starts_with(own))
+        });
+        if let Some((_, why)) = own {
+            return refuse(why);
+        }
+    }
+    let named = [&wanted.partition, &wanted.account, &wanted.qos, &wanted.constraint];
+    if named.into_iter().flatten().any(|text| text.contains(['\n', '\r'])) {
+        return Err(Error::config("/resources", "`resources`: a name with a line break"));
+    }
+    if wanted.minutes.is_some_and(|minutes| minutes <= WARNING_MINUTES) {
+        let message = format!(
+            "`resources.minutes`: the warning comes {WARNING_MINUTES} minutes before the time limit, \
+             so a limit of {WARNING_MINUTES} or fewer leaves no time to train"
+        );
+        return Err(Error::config("/resources/minutes", message).with_help("at least 3 minutes"));
+    }
+    Ok(())
 }
 
 /// Runs the cell of line `index` of a list in this process: what a task of an array does.

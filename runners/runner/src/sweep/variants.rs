@@ -26,6 +26,8 @@ pub struct Variant {
     pub experiment: Experiment,
     /// Numbers that are trained.
     pub parameters: i64,
+    /// The names that its metrics may report, with `*` for any text.
+    pub reports: Vec<String>,
 }
 
 /// Every combination that the file asks for, in the order of the axes, the last one fastest.
@@ -138,7 +140,9 @@ pub fn resolve(sweep: &Sweep, combinations: &[Vec<usize>]) -> Result<Vec<Variant
                 let trainable = built.store.trainable_variables();
                 let parameters = trainable.iter().map(|tensor| tensor.numel() as i64).sum();
                 let experiment = resolved.experiment;
-                variants.push(Variant { choices: choices.clone(), name, experiment, parameters });
+                let reports = built.metrics.iter().flat_map(|metric| metric.reports()).collect();
+                let choices = choices.clone();
+                variants.push(Variant { choices, name, experiment, parameters, reports });
             }
             Err(error) => match resolved.locate(error) {
                 Refusal::Diagnostics(problems) => {

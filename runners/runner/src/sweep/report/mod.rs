@@ -70,10 +70,10 @@ fn heading(text: &mut String, results: &Results, format: Format) {
 
 /// How many cells stand how, and the time they took.
 fn counts(results: &Results) -> String {
-    let count = |word: &str| results.cells.iter().filter(|c| c.state.word() == word).count();
+    let count = |word: &str| results.cells.iter().filter(|c| c.word() == word).count();
     let mut parts =
         vec![format!("{} of {} cells finished", count("finished"), results.cells.len())];
-    for word in ["failed", "running", "interrupted", "waiting"] {
+    for word in ["failed", "running", "interrupted", "waiting", "dropped"] {
         if count(word) > 0 {
             parts.push(format!("{} {word}", count(word)));
         }
@@ -261,7 +261,7 @@ fn csv(results: &Results) -> String {
         row.push(c.cell.rung.to_string());
         row.push(c.cell.steps.to_string());
         row.push(c.cell.parameters.to_string());
-        row.push(c.state.word().to_string());
+        row.push(c.word().to_string());
         let plain = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
         row.extend(results.metrics.iter().map(|metric| plain(c.number(&metric.name))));
         row.push(plain(c.seconds()));
@@ -286,12 +286,7 @@ fn line(fields: Vec<String>) -> String {
 /// When the folder holds no sweep.
 pub fn status(folder: &Path) -> Result<String> {
     let results = Results::read(folder)?;
-    let rungs = results.plan.rungs();
-    let rows = results.cells.iter().filter(|c| {
-        // Later rungs show what was chosen for them.
-        rungs == 1 || c.cell.rung == 0 || c.state != State::Waiting
-    });
-    let rows = rows.map(|c| {
+    let rows = results.cells.iter().map(|c| {
         let cell_folder = results.plan.cell_folder(folder, &c.cell);
         let step = match (&c.state, cell_folder.progress()) {
             (State::Finished, _) => c.cell.steps.to_string(),
@@ -307,8 +302,7 @@ pub fn status(folder: &Path) -> Result<String> {
             _ => String::new(),
         };
         let time = c.seconds().map(duration).unwrap_or_default();
-        let entries =
-            [c.cell.name.clone(), c.state.word().into(), step, time, note, c.cell.key.clone()];
+        let entries = [c.cell.name.clone(), c.word().into(), step, time, note, c.cell.key.clone()];
         entries.into_iter().map(Entry::text).collect()
     });
     let table = Table {

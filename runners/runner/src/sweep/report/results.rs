@@ -3,6 +3,7 @@
 use crate::sweep::cell::State;
 use crate::sweep::file::Direction;
 use crate::sweep::plan::{Cell, Plan};
+use crate::sweep::rungs;
 use crate::sweep::sessions::look_up;
 use isotropy_core::Result;
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub struct CellResult {
     pub cell: Cell,
     /// How it stands.
     pub state: State,
+    /// Whether successive halving has left its combination behind.
+    pub dropped: bool,
     /// Its `metrics.json`.
     pub metrics: Option<Value>,
     /// Its run folder.
@@ -24,6 +27,11 @@ pub struct CellResult {
 }
 
 impl CellResult {
+    /// How it stands, in one word.
+    pub fn word(&self) -> &'static str {
+        if self.dropped { "dropped" } else { self.state.word() }
+    }
+
     /// A number of a finished cell.
     pub fn number(&self, name: &str) -> Option<f64> {
         look_up(self.metrics.as_ref()?, name).filter(|value| value.is_finite())
@@ -72,11 +80,16 @@ impl Results {
                 let cell_folder = plan.cell_folder(folder, cell);
                 let state = cell_folder.state();
                 let metrics = (state == State::Finished).then(|| cell_folder.metrics()).flatten();
-                CellResult { cell: cell.clone(), state, metrics, run: cell_folder.run() }
+                let (cell, run) = (cell.clone(), cell_folder.run());
+                CellResult { cell, state, dropped: false, metrics, run }
             })
             .collect();
         let metrics = metrics_of(&plan, &cells);
-        Self { plan, cells, metrics }
+        let mut results = Self { plan, cells, metrics };
+        for k in rungs::dropped(&results) {
+            results.cells[k].dropped = true;
+        }
+        results
     }
 
     /// Rungs that have a finished cell, and the last of them.
