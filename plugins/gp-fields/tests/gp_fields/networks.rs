@@ -72,7 +72,7 @@ fn asleep(
     json: &Value,
     process: &dyn NoisingProcess,
     state: &State,
-    symmetry: Option<&dyn Representation>,
+    symmetry: Option<&Arc<dyn Representation>>,
 ) -> (VarStore, Box<dyn ScoreModel>) {
     tch::set_num_threads(1);
     let store = VarStore::new(Device::Cpu);
@@ -159,7 +159,7 @@ fn what_a_network_has_not_is_not_claimed() {
     let (plane, space) = (masked_fields(2, 2), masked_fields(3, 3));
     let process = process(white());
     let claims = |json: &Value, state: &State, symmetry: Arc<dyn Representation>| {
-        asleep(json, process.as_ref(), state, Some(symmetry.as_ref())).1.claims_symmetry()
+        asleep(json, process.as_ref(), state, Some(&symmetry)).1.claims_symmetry()
     };
     for json in networks() {
         let name = json["type"].as_str().unwrap();
