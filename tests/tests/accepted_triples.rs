@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use isotropy_core::{
-    Component, DatasetConfig, FreshNoise, ModelConfig, ModelContext, NoisingProcess, ProcessConfig,
-    Representation, RepresentationConfig, SamplerConfig, State, StateSpec, Streams, registry,
-    sampler::unobserved,
+    Component, DatasetConfig, FieldSpec, FreshNoise, ModelConfig, ModelContext, Moves,
+    NoisingProcess, ProcessConfig, Representation, RepresentationConfig, SamplerConfig, State,
+    StateSpec, Streams, registry, sampler::unobserved,
 };
 use runner as _;
 use serde_json::{Value, json};
@@ -15,8 +15,8 @@ use std::sync::Arc;
 use tch::{Device, Kind, nn::VarStore};
 
 const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
-/// Numbers of one point; whole photographs would make networks of minutes.
-const LARGEST: i64 = 1024;
+/// Numbers of one point of a dataset; larger ones make networks of minutes.
+const LARGEST: i64 = 256;
 
 fn of_kind(kind: &str) -> Vec<&'static Component> {
     registry::catalogue().unwrap().into_iter().filter(|c| c.kind == kind).collect()
@@ -84,6 +84,14 @@ fn states(process: &dyn NoisingProcess) -> Vec<State> {
     let mut stream = Streams::new(1).stream("states", 0);
     let mut all: Vec<State> = process.sample_state(2, OPTIONS, &mut stream).into_iter().collect();
     let mut seen: BTreeSet<String> = BTreeSet::new();
+    // Images are larger: these stand for them.
+    let image = StateSpec::new(FieldSpec::new(&[1, 8, 8], Moves::Image));
+    let paired = image.clone().with_context("end", image.value.clone());
+    for spec in [image, paired] {
+        if process.drive().accepts(&spec).is_ok() && process.accepts(&spec).is_ok() {
+            all.push(State::random(&spec, 2, OPTIONS, &mut stream));
+        }
+    }
     for component in of_kind("dataset") {
         let config: Box<dyn DatasetConfig> = serde_json::from_str(component.example).unwrap();
         let Ok(spec) = config.spec() else { continue };

@@ -101,6 +101,9 @@ fn experiment(on: &Value, process: &Value, sampler: &Value, oracle: Value) -> Va
     })
 }
 
+/// `group-step`, `ancestral`, `heun-sde` and `probability-flow` among [`samplers`].
+const FEW: [usize; 4] = [0, 3, 6, 8];
+
 fn samplers() -> Vec<Value> {
     vec![
         json!({"type": "group-step", "steps": 500}),
@@ -123,7 +126,6 @@ fn samplers() -> Vec<Value> {
 fn samples_of_exact_models_have_the_law_that_they_are_exact_for() {
     let processes = [
         json!({"type": "vp", "schedule": {"type": "linear-beta"}, "steps": null}),
-        json!({"type": "vp", "schedule": {"type": "ddpm"}, "steps": 1000}),
         json!({"type": "sub-vp", "schedule": {"type": "linear-beta"}, "steps": null}),
         json!({
             "type": "ve",
@@ -149,7 +151,11 @@ fn samples_of_exact_models_have_the_law_that_they_are_exact_for() {
                 continue;
             }
             for predicts in ["score", "field"] {
-                for sampler in samplers() {
+                for (j, sampler) in samplers().into_iter().enumerate() {
+                    // Every sampler in the plane, a few on the other drives.
+                    if on["type"] != "polar" && !FEW.contains(&j) {
+                        continue;
+                    }
                     let oracle = json!({
                         "type": "mixture-tau-oracle", "means": law.0, "stds": law.1,
                         "weights": WEIGHTS, "predicts": predicts
@@ -185,7 +191,7 @@ fn samples_of_exact_models_have_the_law_that_they_are_exact_for() {
         }
     }
     println!("{compared} combinations, {refused} refused; the bound is {:.4}", critical());
-    assert!(compared > 100, "{compared}");
+    assert!(compared > 80, "{compared}");
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
 }
 
