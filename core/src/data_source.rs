@@ -57,6 +57,22 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// SHA-256 of a file, in hexadecimal; it is never held whole.
+///
+/// # Errors
+/// A data error when it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String> {
+    let digest = || -> std::io::Result<Sha256> {
+        let mut digest = Sha256::new();
+        std::io::copy(&mut std::fs::File::open(path)?, &mut digest)?;
+        Ok(digest)
+    };
+    let digest = digest().map_err(|reason| {
+        Error::data(format!("{}: {reason}", path.display()), "give a file that can be read")
+    })?;
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Writes a file whole or not at all: to a temporary name beside the target, synced, renamed.
 ///
 /// # Errors

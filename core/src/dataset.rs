@@ -1,6 +1,6 @@
 //! Datasets: states in splits, batches as a pure function of (seed, step).
 
-use crate::{Result, State, Streams};
+use crate::{Error, Result, State, Streams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -71,6 +71,37 @@ pub fn first(dataset: &dyn Dataset, split: Split, count: i64, streams: &Streams)
     dataset.batch(split, 0, count, streams)
 }
 
+/// How many of `count` items are kept for validation and for testing: as many as are asked for, or a tenth each (at
+/// least one) where nothing is said.
+///
+/// # Errors
+/// A configuration error at `/validation` or `/test` for a negative number and where none is left for training.
+pub fn kept_apart(
+    count: i64,
+    validation: Option<i64>,
+    test: Option<i64>,
+    items: &str,
+) -> Result<(i64, i64)> {
+    for (pointer, number) in [("/validation", validation), ("/test", test)] {
+        if number.is_some_and(|number| number < 0) {
+            let message = format!("a number of {items} is not negative");
+            return Err(Error::config(pointer, message));
+        }
+    }
+    let tenth = ((count + 5) / 10).max(1);
+    let (kept, tested) = (validation.unwrap_or(tenth), test.unwrap_or(tenth));
+    if kept.saturating_add(tested) < count {
+        return Ok((kept, tested));
+    }
+    let message =
+        format!("{kept} validation and {tested} test {items} leave none of {count} for training");
+    let pointer = if test.is_some() || validation.is_none() { "/test" } else { "/validation" };
+    Err(Error::config(pointer, message).with_help(match count {
+        0..3 => format!("there must be three {items} at least, one for each split"),
+        _ => format!("ask for less than {count} together, or leave both out for a tenth each"),
+    }))
+}
+
 /// Row numbers of training batch `step`: every row once an epoch, in an order that depends on the
 /// seed and the epoch alone. A batch may cross the end of an epoch.
 pub fn shuffled_rows(len: i64, step: u64, size: i64, streams: &Streams) -> tch::Tensor {
@@ -85,4 +116,28 @@ pub fn shuffled_rows(len: i64, step: u64, size: i64, streams: &Streams) -> tch::
         (epoch, offset, left) = (epoch + 1, 0, left - take);
     }
     if parts.len() == 1 { parts.remove(0) } else { tch::Tensor::cat(&parts, 0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_is_kept_where_nothing_is_said() {
+        let kept = |count, validation, test| kept_apart(count, validation, test, "images");
+        assert_eq!(kept(12, None, Some(4)).unwrap(), (1, 4));
+        assert_eq!(kept(3, None, None).unwrap(), (1, 1));
+        assert_eq!(kept(1000, None, None).unwrap(), (100, 100));
+        assert_eq!(kept(5, Some(0), Some(0)).unwrap(), (0, 0));
+        for (count, validation, test, pointer) in [
+            (2, None, None, "/test"),
+            (12, None, Some(12), "/test"),
+            (12, Some(12), None, "/validation"),
+            (12, Some(-1), None, "/validation"),
+            (12, Some(i64::MAX), Some(i64::MAX), "/test"),
+        ] {
+            let error = kept(count, validation, test).unwrap_err();
+            assert!(matches!(&error, Error::Config { pointer: p, .. } if p == pointer), "{error}");
+        }
+    }
 }

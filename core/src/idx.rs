@@ -1,15 +1,11 @@
-//! IDX files, the format of MNIST: a big-endian magic number, the sizes, then one byte per pixel or
-//! label. Plain or gzip-compressed.
+//! IDX files, the format of MNIST: a magic number that says kind of numbers and number of axes, the sizes, then the
+//! numbers, all big-endian. Plain or gzip-compressed.
 
 use crate::data_source::sha256;
 use crate::{Error, Result};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Magic number of a file of labels: unsigned bytes, one axis.
-const LABELS: u32 = 0x0000_0801;
-/// Magic number of a file of images: unsigned bytes, three axes.
-const IMAGES: u32 = 0x0000_0803;
 /// A compressed file that claims more than this is refused (MNIST's largest has 47 MB).
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -97,68 +93,103 @@ pub fn pair(
     Ok((images, labels))
 }
 
-/// Reads images from the bytes of the file at `path` (which only serves messages).
+/// Reads images from the bytes of the file at `path` (which only serves messages). Any kind of number will do as long
+/// as it holds whole numbers from 0 to 255.
 ///
 /// # Errors
-/// A data error for a wrong magic number or size.
+/// A data error for a wrong magic number or size, no images, or a pixel that is no byte.
 pub fn images(path: &Path, bytes: &[u8]) -> Result<Images> {
-    let sizes = header::<3>(path, bytes, IMAGES)?;
+    let (sizes, pixels) = numbers::<3>(path, bytes, "images")?;
     let [count, rows, columns] = sizes;
-    Ok(Images { count, rows, columns, pixels: body(path, bytes, &sizes)? })
+    if pixels.len() == 0 {
+        return Err(damaged(path, format!("it holds no images (sizes {sizes:?})")));
+    }
+    let pixels = pixels.enumerate().map(|(k, pixel)| {
+        byte(pixel).ok_or_else(|| {
+            let image = k / (rows * columns);
+            damaged(
+                path,
+                format!("a pixel of image {image} is {pixel}, no whole number of 0 to 255"),
+            )
+        })
+    });
+    Ok(Images { count, rows, columns, pixels: pixels.collect::<Result<_>>()? })
 }
 
 /// Reads labels from the bytes of the file at `path` (which only serves messages).
 ///
 /// # Errors
-/// A data error for a wrong magic number or size, or a label above 9.
+/// A data error for a wrong magic number or size, or a label that is no digit.
 pub fn labels(path: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
-    let sizes = header::<1>(path, bytes, LABELS)?;
-    let labels = body(path, bytes, &sizes)?;
-    match labels.iter().position(|&label| label > 9) {
-        Some(at) => Err(damaged(path, format!("label {at} is {}, not a digit", labels[at]))),
-        None => Ok(labels),
-    }
+    let (_, labels) = numbers::<1>(path, bytes, "labels")?;
+    let labels = labels.enumerate().map(|(k, label)| {
+        let digit = byte(label).filter(|&digit| digit <= 9);
+        digit.ok_or_else(|| damaged(path, format!("label {k} is {label}, not a digit")))
+    });
+    labels.collect()
 }
 
-fn header<const N: usize>(path: &Path, bytes: &[u8], magic: u32) -> Result<[usize; N]> {
+fn byte(number: f64) -> Option<u8> {
+    (number.fract() == 0.0 && (0.0..=255.0).contains(&number)).then_some(number as u8)
+}
+
+/// The sizes of `N` axes and all numbers; every kind of number that the format has fits into double precision.
+fn numbers<'a, const N: usize>(
+    path: &Path,
+    bytes: &'a [u8],
+    what: &str,
+) -> Result<([usize; N], impl ExactSizeIterator<Item = f64> + 'a)> {
     let word = |k: usize| -> Result<u32> {
         let four = bytes.get(4 * k..4 * k + 4).ok_or_else(|| {
             damaged(path, format!("it is cut off inside its header ({} bytes)", bytes.len()))
         })?;
         Ok(four.iter().fold(0, |word, &byte| (word << 8) | u32::from(byte)))
     };
-    match word(0)? {
-        found if found == magic => {}
-        LABELS => return Err(damaged(path, "it holds labels where images are expected".into())),
-        IMAGES => return Err(damaged(path, "it holds images where labels are expected".into())),
-        found => {
-            return Err(damaged(
-                path,
-                format!(
-                    "its magic number is {found:#010x} instead of {magic:#010x}: no IDX file of bytes"
-                ),
-            ));
-        }
+    let magic = word(0)?;
+    let [zero, zero_too, code, axes] = magic.to_be_bytes();
+    let width = match (zero, zero_too, code) {
+        (0, 0, 0x08 | 0x09) => 1,
+        (0, 0, 0x0b) => 2,
+        (0, 0, 0x0c | 0x0d) => 4,
+        (0, 0, 0x0e) => 8,
+        _ => return Err(damaged(path, format!("its magic number is {magic:#010x}: no IDX file"))),
+    };
+    if usize::from(axes) != N {
+        let holds = match axes {
+            1 => "labels".into(),
+            3 => "images".into(),
+            _ => format!("numbers over {axes} axes"),
+        };
+        return Err(damaged(path, format!("it holds {holds} where {what} are expected")));
     }
     let mut sizes = [0; N];
     for (k, size) in sizes.iter_mut().enumerate() {
         *size = word(k + 1)? as usize;
     }
-    Ok(sizes)
+    let data = &bytes[4 * (N + 1)..];
+    let expected = sizes.iter().try_fold(width, |product: usize, &size| product.checked_mul(size));
+    if expected != Some(data.len()) {
+        let expected = expected.map_or("more than fits".to_string(), |n| n.to_string());
+        let message = format!(
+            "its header {sizes:?} asks for {expected} bytes of data, it has {}",
+            data.len()
+        );
+        return Err(damaged(path, message));
+    }
+    Ok((sizes, data.chunks_exact(width).map(move |raw| number(code, raw))))
 }
 
-fn body(path: &Path, bytes: &[u8], sizes: &[usize]) -> Result<Vec<u8>> {
-    let header = 4 * (sizes.len() + 1);
-    let expected = sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-    let found = bytes.len() - header;
-    if expected != Some(found) {
-        let expected = expected.map_or("more than fits".to_string(), |n| n.to_string());
-        return Err(damaged(
-            path,
-            format!("its header {sizes:?} asks for {expected} bytes of data, it has {found}"),
-        ));
+/// One number of the kind `code`.
+fn number(code: u8, raw: &[u8]) -> f64 {
+    match (code, raw) {
+        (0x08, &[a]) => f64::from(a),
+        (0x09, &[a]) => f64::from(i8::from_be_bytes([a])),
+        (0x0b, &[a, b]) => f64::from(i16::from_be_bytes([a, b])),
+        (0x0c, &[a, b, c, d]) => f64::from(i32::from_be_bytes([a, b, c, d])),
+        (0x0d, &[a, b, c, d]) => f64::from(f32::from_be_bytes([a, b, c, d])),
+        (_, &[a, b, c, d, e, f, g, h]) => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        _ => unreachable!("the width belongs to the code"),
     }
-    Ok(bytes[header..].to_vec())
 }
 
 fn damaged(path: &Path, what: String) -> Error {
@@ -189,6 +220,28 @@ mod tests {
         error.to_string()
     }
 
+    const LABELS: u32 = 0x0801;
+    const IMAGES: u32 = 0x0803;
+
+    #[test]
+    fn every_kind_of_number_is_read() {
+        let values = [0_i16, 1, 7, 9];
+        let kinds: [(u32, Vec<u8>); 6] = [
+            (0x08, values.iter().map(|&v| v as u8).collect()),
+            (0x09, values.iter().map(|&v| v as u8).collect()),
+            (0x0b, values.iter().flat_map(|&v| v.to_be_bytes()).collect()),
+            (0x0c, values.iter().flat_map(|&v| i32::from(v).to_be_bytes()).collect()),
+            (0x0d, values.iter().flat_map(|&v| f32::from(v).to_be_bytes()).collect()),
+            (0x0e, values.iter().flat_map(|&v| f64::from(v).to_be_bytes()).collect()),
+        ];
+        for (code, data) in kinds {
+            let path = Path::new("some-file");
+            assert_eq!(labels(path, &file(code << 8 | 1, &[4], &data)).unwrap(), [0, 1, 7, 9]);
+            let read = images(path, &file(code << 8 | 3, &[1, 2, 2], &data)).unwrap();
+            assert_eq!((read.pixels, read.rows), (vec![0, 1, 7, 9], 2), "{code:#x}");
+        }
+    }
+
     #[test]
     fn a_good_file_is_read() {
         let read = images(Path::new("f"), &file(IMAGES, &[2, 1, 3], &[1, 2, 3, 4, 5, 6])).unwrap();
@@ -208,6 +261,14 @@ mod tests {
         assert!(message(images(path, &file(LABELS, &[1], &[3]))).contains("holds labels"));
         assert!(message(labels(path, &file(IMAGES, &[1, 1, 1], &[3]))).contains("holds images"));
         assert!(message(labels(path, &file(LABELS, &[1], &[10]))).contains("not a digit"));
+        assert!(message(labels(path, &file(0x0901, &[1], &[255]))).contains("is -1, not a digit"));
+        let half = 0.5_f32.to_be_bytes();
+        assert!(
+            message(images(path, &file(0x0d03, &[1, 1, 1], &half))).contains("is 0.5, no whole")
+        );
+        assert!(message(images(path, &file(IMAGES, &[0, 28, 28], &[]))).contains("no images"));
+        assert!(message(images(path, &file(0x0802, &[1, 1], &[1]))).contains("2 axes"));
+        assert!(message(images(path, &file(0x0a03, &[1], &[]))).contains("magic number"));
         let huge = file(IMAGES, &[u32::MAX, u32::MAX, u32::MAX], &[]);
         assert!(message(images(path, &huge)).contains("more than fits"));
     }

@@ -17,6 +17,7 @@ pub mod dataset;
 mod error;
 pub mod evaluation;
 pub mod figure;
+pub mod files;
 pub mod frechet;
 pub mod group;
 pub mod idx;

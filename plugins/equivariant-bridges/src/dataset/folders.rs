@@ -1,8 +1,8 @@
 //! Pairs of picture files.
 
 use super::{Augmentation, pair, pair_spec};
-use isotropy_core::dataset::shuffled_rows;
-use isotropy_core::pictures::{PictureFormat, decode, find};
+use isotropy_core::dataset::{kept_apart, shuffled_rows};
+use isotropy_core::pictures::{BACKGROUND, PictureFormat, Pictures, Reading, decode, find};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, LoadContext, RepresentationConfig, Result, Split, State,
     StateSpec, Streams, data_source::sha256,
@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// Pairs of pictures (PNG, JPEG), decoded once, in parallel, and held as bytes; values in [-1, 1].
+/// Pairs of pictures (PNG, JPEG), decoded once, in parallel, and held as bytes; values in [-1, 1]. They are turned as
+/// their EXIF orientation says and laid over `background` where they are transparent; hidden and system files are no
+/// data.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PairedFoldersConfig {
@@ -29,14 +31,22 @@ pub struct PairedFoldersConfig {
     /// are refused.
     #[serde(default)]
     pub resize: bool,
-    /// Pairs for validation.
+    /// Red, green and blue that transparent pictures are laid over: white by default.
+    #[serde(default = "white")]
+    pub background: [u8; 3],
+    /// Bits that pictures of 16 bits use (12 for many cameras and microscopes); null for all of them, which is refused
+    /// where no picture uses the upper two.
     #[serde(default)]
-    #[schemars(range(min = 0))]
-    pub validation: i64,
-    /// Pairs for testing.
+    #[schemars(inner(range(min = 1, max = 16)))]
+    pub bits: Option<u8>,
+    /// Pairs for validation; null for a tenth of all.
     #[serde(default)]
-    #[schemars(range(min = 0))]
-    pub test: i64,
+    #[schemars(inner(range(min = 0)))]
+    pub validation: Option<i64>,
+    /// Pairs for testing; null for a tenth of all.
+    #[serde(default)]
+    #[schemars(inner(range(min = 0)))]
+    pub test: Option<i64>,
     /// Seed of the order in which pairs are assigned to the splits.
     #[serde(default)]
     pub seed: u64,
@@ -81,6 +91,10 @@ fn three() -> i64 {
     3
 }
 
+fn white() -> [u8; 3] {
+    BACKGROUND
+}
+
 impl PairedFoldersConfig {
     fn shape(&self) -> [i64; 3] {
         [self.channels, i64::from(self.size[0]), i64::from(self.size[1])]
@@ -94,49 +108,83 @@ impl PairedFoldersConfig {
         if self.size.contains(&0) {
             return Err(Error::config("/size", "images have at least one pixel"));
         }
-        for (pointer, count) in [("/validation", self.validation), ("/test", self.test)] {
-            if count < 0 {
-                return Err(Error::config(pointer, "a number of pairs is not negative"));
-            }
+        if self.bits.is_some_and(|bits| !(1..=16).contains(&bits)) {
+            return Err(Error::config("/bits", "a picture has 1 to 16 bits"));
         }
         let spec = pair_spec(&self.shape());
         let augmentation = Augmentation::new(self.augment.as_deref(), &spec)?;
         Ok((spec, augmentation))
     }
 
-    /// Bytes `[N, C, H, W]` of the clean ends and of the other ends.
-    fn read(&self, data: &Path) -> Result<(Tensor, Tensor)> {
+    /// Reads all pictures.
+    fn read(&self, data: &Path) -> Result<Ends> {
         let [channels, height, width] = self.shape();
         let format = |width: u32| PictureFormat {
             channels: channels as usize,
             height: self.size[0],
             width,
             resize: self.resize,
+            reading: Reading { background: self.background, bits: self.bits },
         };
-        let tensor = |bytes: &[u8], width: i64| {
-            Tensor::from_slice(bytes).reshape([-1, channels, height, width])
+        let tensor = |pictures: &Pictures, width: i64| {
+            Tensor::from_slice(&pictures.bytes).reshape([-1, channels, height, width])
+        };
+        let named = |folder: &str, pictures: &Pictures, files: usize| {
+            let name = format!("{folder} (names and contents of {files} files)");
+            (name, pictures.digest.clone())
         };
         match &self.pairs {
             PairLayout::Folders(folders) => {
-                let (clean, end) = matched(&data.join(&folders.clean), &data.join(&folders.end))?;
-                let read = |files: &[PathBuf]| decode(files, format(self.size[1]));
-                Ok((tensor(&read(&clean)?, width), tensor(&read(&end)?, width)))
+                let roots = [&folders.clean, &folders.end].map(|name| data.join(name));
+                let (clean, end) = matched(&roots[0], &roots[1])?;
+                let first = decode(&roots[0], &clean, format(self.size[1]))?;
+                let second = decode(&roots[1], &end, format(self.size[1]))?;
+                let both = [("clean", &first), ("end", &second)].into_iter();
+                let facts = both.flat_map(|(end, pictures)| {
+                    pictures.facts.iter().map(move |(name, n)| (format!("{end}: {name}"), *n))
+                });
+                Ok(Ends {
+                    clean: tensor(&first, width),
+                    end: tensor(&second, width),
+                    digests: vec![
+                        named(&folders.clean, &first, clean.len()),
+                        named(&folders.end, &second, end.len()),
+                    ],
+                    facts: facts.collect(),
+                })
             }
             PairLayout::SideBySide(halves) => {
-                let files = find(&data.join(&halves.path), false)?;
-                let both = tensor(&decode(&files, format(2 * self.size[1]))?, 2 * width);
+                let root = data.join(&halves.path);
+                let files = find(&root, false)?.files;
+                let pictures = decode(&root, &files, format(2 * self.size[1]))?;
+                let both = tensor(&pictures, 2 * width);
                 let half = |right: bool| both.narrow(3, if right { width } else { 0 }, width);
-                Ok((half(!halves.clean_left), half(halves.clean_left)))
+                Ok(Ends {
+                    clean: half(!halves.clean_left),
+                    end: half(halves.clean_left),
+                    digests: vec![named(&halves.path, &pictures, files.len())],
+                    facts: pictures.facts,
+                })
             }
         }
     }
+}
+
+/// What was read.
+struct Ends {
+    /// Bytes `[N, C, H, W]` of the clean ends.
+    clean: Tensor,
+    /// Bytes of the other ends.
+    end: Tensor,
+    digests: Vec<(String, String)>,
+    facts: Vec<(String, f64)>,
 }
 
 /// The files of both folders, pair by pair.
 fn matched(clean: &Path, end: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let by_stem = |folder: &Path| -> Result<BTreeMap<String, PathBuf>> {
         let mut stems = BTreeMap::new();
-        for file in find(folder, false)? {
+        for file in find(folder, false)?.files {
             let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if let Some(other) = stems.insert(stem, file.clone()) {
                 let message = format!("{} and {} have one name", other.display(), file.display());
@@ -174,32 +222,24 @@ impl DatasetConfig for PairedFoldersConfig {
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
         let (_, augmentation) = self.parts()?;
-        let (clean, end) = self.read(&context.data_dir)?;
-        let both = Tensor::cat(&[clean, end], 1);
+        let ends = self.read(&context.data_dir)?;
+        let both = Tensor::cat(&[ends.clean, ends.end], 1);
         let count = both.size()[0];
-        if count <= self.validation + self.test {
-            let message = format!(
-                "{} validation and {} test pairs leave none of {count} for training",
-                self.validation, self.test
-            );
-            return Err(Error::config("/test", message));
-        }
+        let (validation, test) = kept_apart(count, self.validation, self.test, "pairs")?;
         let bytes: Vec<u8> = Vec::try_from(both.reshape([-1]))?;
-        let digests = vec![(format!("{count} pairs of pictures, decoded"), sha256(&bytes))];
+        let mut digests = vec![(format!("{count} pairs of pictures, decoded"), sha256(&bytes))];
+        digests.extend(ends.digests);
         let order = Streams::new(self.seed).stream("split", 0).permutation(count);
         let part = |start: i64, length: i64| {
             both.index_select(0, &order.narrow(0, start, length)).to_device(context.device)
         };
-        let kept = self.validation + self.test;
+        let kept = validation + test;
         Ok(Box::new(Pairs {
-            splits: [
-                part(kept, count - kept),
-                part(self.test, self.validation),
-                part(0, self.test),
-            ],
+            splits: [part(kept, count - kept), part(test, validation), part(0, test)],
             channels: self.channels,
             augmentation,
             digests,
+            facts: ends.facts,
             options: (context.kind, context.device),
         }))
     }
@@ -210,7 +250,7 @@ isotropy_core::register!(
     "paired-folders",
     PairedFoldersConfig,
     "pairs of PNG and JPEG files for bridges: in two folders, or side by side",
-    r#"{"type": "paired-folders", "pairs": {"folders": {"clean": "photos", "end": "edges"}}, "size": [64, 64], "test": 100}"#
+    r#"{"type": "paired-folders", "pairs": {"folders": {"clean": "photos", "end": "edges"}}, "size": [64, 64], "resize": true}"#
 );
 
 struct Pairs {
@@ -219,6 +259,7 @@ struct Pairs {
     channels: i64,
     augmentation: Augmentation,
     digests: Vec<(String, String)>,
+    facts: Vec<(String, f64)>,
     options: (Kind, Device),
 }
 
@@ -249,6 +290,10 @@ impl Dataset for Pairs {
         let both = bytes.to_kind(self.options.0) / 127.5 - 1.0;
         let end = |k: i64| both.narrow(1, k * self.channels, self.channels);
         self.augmentation.apply(pair(end(0), end(1)), split, step, streams)
+    }
+
+    fn facts(&self) -> Vec<(String, f64)> {
+        self.facts.clone()
     }
 
     fn digests(&self) -> Vec<(String, String)> {

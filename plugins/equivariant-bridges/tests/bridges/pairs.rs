@@ -253,7 +253,7 @@ fn folders_give_pairs_by_name() {
         folder.picture(&format!("b/{k}.png"), [2, 3], 10 * k + 100);
     }
     let data = load(folders(), folder.0.clone()).unwrap();
-    assert_eq!(data.digests().len(), 1);
+    assert_eq!(data.digests().len(), 3);
     let mut seen = Vec::new();
     for (split, count) in [(Split::Train, 5), (Split::Validation, 2), (Split::Test, 3)] {
         assert_eq!(data.len(split), Some(count));
@@ -328,4 +328,49 @@ fn folders_that_do_not_match_are_refused_with_the_file() {
     let mut channels = folders();
     channels["channels"] = json!(4);
     assert!(refusal(dataset(channels).spec()).contains("channels"));
+}
+
+/// The PNG at `path`, with an EXIF block that asks for a quarter turn (orientation 6).
+fn turn(path: &Path) {
+    let whole = std::fs::read(path).unwrap();
+    let block = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let named = [b"eXIf".as_slice(), block].concat();
+    let mut sum = flate2::Crc::new();
+    sum.update(&named);
+    let size = (block.len() as u32).to_be_bytes();
+    let (head, tail) = whole.split_at(33);
+    std::fs::write(path, [head, &size, &named, &sum.sum().to_be_bytes(), tail].concat()).unwrap();
+}
+
+#[test]
+fn ends_are_turned_as_their_files_say_and_hidden_files_are_none() {
+    let folder = Folder::new("turned");
+    for k in 0..4 {
+        folder.picture(&format!("a/{k}.png"), [2, 3], 10 * k);
+        // Stored lying on its side: three rows of two.
+        folder.picture(&format!("b/{k}.png"), [3, 2], 10 * k);
+        turn(&folder.0.join(format!("b/{k}.png")));
+    }
+    for file in ["a/._0.png", "b/.1.png", "b/Thumbs.db"] {
+        std::fs::write(folder.0.join(file), "no picture").unwrap();
+    }
+    let mut json = folders();
+    (json["validation"], json["test"]) = (Value::Null, json!(1));
+    let data = load(json.clone(), folder.0.clone()).unwrap();
+    assert_eq!(data.len(Split::Validation), Some(1), "a tenth, and at least one");
+    let batch = data.batch(Split::Train, 0, 2, &Streams::new(5)).unwrap();
+    let bytes = |x: &Tensor| ((x + 1.0) * 127.5).round();
+    let (clean, turned) = (bytes(batch.x()), bytes(&end(&batch)));
+    // 0 1 / 2 3 / 4 5, clockwise.
+    let expected = Tensor::from_slice(&[4.0, 2.0, 0.0, 5.0, 3.0, 1.0]).view([1, 1, 2, 3]);
+    let first = clean.amin([1, 2, 3].as_slice(), true);
+    assert!(distance(&turned, &(first + expected)) < 1e-6);
+    let facts: std::collections::BTreeMap<String, f64> = data.facts().into_iter().collect();
+    assert_eq!(facts["end: pictures turned by their EXIF orientation"], 4.0);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere.png", folder.0.join("a/9.png")).unwrap();
+        let error = load(json, folder.0.clone()).err().unwrap();
+        assert!(error.exit_code() == 3 && error.to_string().contains("9.png"), "{error}");
+    }
 }

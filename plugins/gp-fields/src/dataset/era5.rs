@@ -1,13 +1,14 @@
 //! The dataset `era5`: hourly surface pressure, temperature and wind from ERA5 files (geomndp.md 2.3).
 
 use super::counts::{CountsConfig, Range as CountRange};
+use super::fields::{Fields, same_unit};
 use super::functions::default_seed;
 use super::grid_fields::{BoxProtocol, BoxTask, GridFields};
-use super::netcdf::NetCdf;
 use super::snapshots::{Snapshots, Surface, Window};
 use super::winds::{WindowConfig, boxes};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec,
+    files::list,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -15,14 +16,15 @@ use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
 /// Snapshots of a region from ERA5 files (NetCDF, classic or version 4) as the Climate Data Store delivers them:
-/// variables `sp`, `t2m`, `u10`, `v10` over `time` (or `valid_time`), `latitude` and `longitude`. Files are not
-/// downloaded: put those of one region into a folder below the data folder; they are read in the order of their names.
+/// variables `sp`, `t2m`, `u10`, `v10` over time, latitude and longitude, in any order: axes are known by their names and
+/// attributes (CF conventions). Files are not downloaded: put those of one region into a folder below the data folder.
+/// Their times are put in order, whatever the files are called; a time that comes twice is refused.
 ///
-/// The first times are for training, the rest for testing.
+/// The first times are for training, those after them for validation, the rest for testing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Era5Config {
-    /// The folder with the files (`*.nc`), below the data folder.
+    /// The folder with the files (`*.nc`, `*.nc4`, `*.cdf`), below the data folder.
     #[serde(default = "era5")]
     pub folder: String,
     /// What the values are.
@@ -55,7 +57,7 @@ pub struct Era5Config {
     #[schemars(range(min = 1, max = 100_000_000))]
     pub train_times: i64,
     /// Times after them for the validation loss.
-    #[serde(default)]
+    #[serde(default = "ten_days")]
     #[schemars(range(min = 0, max = 100_000_000))]
     pub validation_times: i64,
     /// Boxes for the validation loss.
@@ -111,11 +113,13 @@ fn published_times() -> i64 {
     3500
 }
 
+/// Hours.
+fn ten_days() -> i64 {
+    240
+}
+
 /// Names of a channel in files of different age.
 const CHANNELS: [&[&str]; 4] = [&["sp"], &["t2m", "2t"], &["u10", "10u"], &["v10", "10v"]];
-const TIME: &[&str] = &["time", "valid_time"];
-const LATITUDE: &[&str] = &["latitude", "lat"];
-const LONGITUDE: &[&str] = &["longitude", "lon"];
 
 impl Era5Config {
     fn surface(&self) -> Surface {
@@ -161,33 +165,16 @@ impl Era5Config {
     /// Reads all files of a folder.
     ///
     /// # Errors
-    /// A data error that names the file: none there, unreadable, a variable missing or of another shape, coordinates that
-    /// repeat or differ between files; `Config` when boxes or times do not fit.
+    /// A data error that names the file: none there, unreadable, a variable missing or over other axes, coordinates that
+    /// repeat or differ between files, a time twice; `Config` when boxes or times do not fit.
     pub fn read(&self, folder: &Path, context: &LoadContext) -> Result<GridFields> {
-        let mut grid: Option<(Vec<f64>, Vec<f64>)> = None;
-        let (mut parts, mut digests) = (Vec::new(), Vec::new());
-        for path in files(folder)? {
-            let file = NetCdf::open(&path)?;
-            let (latitudes, longitudes) = (file.coordinate(LATITUDE)?, file.coordinate(LONGITUDE)?);
-            let times = file.coordinate(TIME)?.len();
-            let shape = [times, latitudes.len(), longitudes.len()];
-            let channels = CHANNELS.iter().map(|names| {
-                let found = file.over(names, &shape)?;
-                Ok(Tensor::from_slice(&found.values).view(shape.map(|n| n as i64)))
-            });
-            parts.push(Tensor::stack(&channels.collect::<Result<Vec<_>>>()?, -1));
-            digests.push(file.digest());
-            match &grid {
-                Some(first) if *first != (latitudes.clone(), longitudes.clone()) => {
-                    return Err(file.wrong("its grid differs from that of the files before it"));
-                }
-                _ => grid = Some((latitudes, longitudes)),
-            }
+        let files = files(folder)?;
+        let files = files.iter().map(|path| Fields::read(path, &CHANNELS));
+        let fields = Fields::join(files.collect::<Result<_>>()?)?;
+        if !same_unit(fields.units[2].as_deref(), fields.units[3].as_deref()) {
+            return Err(fields.wrong("the two components of the wind have different units"));
         }
-        let Some((latitudes, longitudes)) = grid else {
-            return Err(Error::data("no files", "put ERA5 files into the folder"));
-        };
-        let values = Tensor::cat(&parts, 0);
+        let Fields { values, latitudes, longitudes, digests, .. } = fields;
         let all = values.size()[0];
         if self.train_times + self.validation_times >= all {
             return Err(Error::config(
@@ -240,17 +227,17 @@ impl Era5Config {
     }
 }
 
-/// The NetCDF files of a folder, by name.
+/// The NetCDF files of a folder.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let help = format!("put ERA5 files of one region (`*.nc`) into {}", folder.display());
-    let nothing = || Error::data(format!("no ERA5 files in {}", folder.display()), help.clone());
-    let entries = std::fs::read_dir(folder).map_err(|_| nothing())?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "nc"))
-        .collect();
-    paths.sort();
-    if paths.is_empty() { Err(nothing()) } else { Ok(paths) }
+    if !folder.is_dir() {
+        return Err(Error::data(format!("no ERA5 files: {} is no folder", folder.display()), help));
+    }
+    let found = list(folder, false, &["nc", "nc4", "cdf"])?;
+    if found.files.is_empty() {
+        return Err(Error::data(format!("no ERA5 files in {}", folder.display()), help));
+    }
+    Ok(found.files)
 }
 
 #[typetag::serde(name = "era5")]

@@ -4,19 +4,22 @@
 //! numbers of points. Test states hold the points that are asked for, and what is known of the same function elsewhere
 //! (`isotropy_core::observed`).
 
+mod axes;
 pub mod counts;
 mod era5;
+pub mod fields;
 mod functions;
 mod gaussian_fields;
 pub mod globe;
 pub mod grid_fields;
 pub mod law;
-pub mod netcdf;
+mod netcdf;
 pub mod points;
 pub mod sawtooth;
 pub mod snapshots;
 pub mod synthetic;
 pub mod task;
+mod times;
 mod winds;
 
 pub use era5::{Era5Config, Standardisation, Variables};

@@ -1,9 +1,9 @@
 //! The dataset `winds`: monthly surface winds on the globe, 1982 to 1992.
 
 use super::counts::{CountsConfig, Range as CountRange};
+use super::fields::{Fields, plain_unit};
 use super::functions::default_seed;
 use super::grid_fields::{BoxProtocol, BoxTask, GridFields, held_out};
-use super::netcdf::NetCdf;
 use super::snapshots::{Snapshots, Surface, Window};
 use crate::source;
 use isotropy_core::{
@@ -12,7 +12,6 @@ use isotropy_core::{
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use tch::Tensor;
 
 /// Monthly mean surface winds (FNOC analysis, 132 months on a grid of 2.5 degrees), in boxes of the grid at random
 /// places; `runner data fetch winds` brings them. The last months are held out. Winds are divided by one number for both
@@ -166,28 +165,22 @@ impl WindsConfig {
         Ok(protocol)
     }
 
-    /// Reads a file laid out like that of the package: `UWND` and `VWND` over `TIME`, `FNOCY` and `FNOCX`.
+    /// Reads a file laid out like that of the package: `UWND` and `VWND` in m/s over time, latitude and longitude.
     ///
     /// # Errors
     /// A data error that names the file and what is wrong with it; `Config` when boxes do not fit.
     pub fn read(&self, path: &Path, context: &LoadContext) -> Result<GridFields> {
-        let file = NetCdf::open(path)?;
-        let latitudes = file.coordinate(&["FNOCY"])?;
-        let longitudes = file.coordinate(&["FNOCX"])?;
-        let times = file.coordinate(&["TIME"])?;
-        let shape = [times.len(), latitudes.len(), longitudes.len()];
-        let protocol = self.protocol(shape[0] as i64)?;
-        let mut parts = Vec::new();
-        for name in ["UWND", "VWND"] {
-            let found = file.over(&[name], &shape)?;
-            parts.push(
-                Tensor::from_slice(&found.values).view(shape.map(|n| n as i64)) / self.unit_m_per_s,
-            );
+        let fields = Fields::read(path, &[&["UWND"], &["VWND"]])?;
+        let others = fields.units.iter().flatten().filter(|unit| plain_unit(unit) != "ms-1");
+        if let Some(unit) = others.into_iter().next() {
+            return Err(fields.wrong(format!("the wind has the unit '{unit}', not m/s")));
         }
-        let snapshots = Snapshots::new(Tensor::stack(&parts, -1), &latitudes, &longitudes, true);
+        let protocol = self.protocol(fields.len())?;
+        let Fields { values, latitudes, longitudes, digests, .. } = fields;
+        let snapshots = Snapshots::new(values / self.unit_m_per_s, &latitudes, &longitudes, true);
         let rows =
             snapshots.rows_between(self.south_degrees, self.north_degrees, "/south_degrees")?;
-        GridFields::new(snapshots, rows, protocol, self.moves(), vec![file.digest()], context)
+        GridFields::new(snapshots, rows, protocol, self.moves(), digests, context)
     }
 }
 

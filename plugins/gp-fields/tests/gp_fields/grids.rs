@@ -387,6 +387,7 @@ fn write_classic(path: &Path, times: usize) {
     set.add_var_f32("longitude", &["longitude"]).unwrap();
     set.add_var_f32("latitude", &["latitude"]).unwrap();
     set.add_var_i32("time", &["time"]).unwrap();
+    set.add_var_attr_string("time", "units", "hours since 1900-01-01 00:00:00.0").unwrap();
     // Ranges of the four channels, packed into 16 bits.
     let packing = [(0.05, 100_600.0), (0.001, 287.0), (1e-4, 3.0), (1e-4, 0.0)];
     let names = ["sp", "t2m", "u10", "v10"];
@@ -420,8 +421,11 @@ fn write_classic(path: &Path, times: usize) {
 }
 
 fn era5(folder: &Folder, rest: &str) -> Result<GridFields> {
-    let config: Era5Config =
+    let mut config: Era5Config =
         serde_json::from_str(&format!(r#"{{"train_times": 3{rest}}}"#)).unwrap();
+    if !rest.contains("validation_times") {
+        config.validation_times = 0;
+    }
     config.read(&folder.0, &context())
 }
 

@@ -4,6 +4,7 @@
 
 mod data;
 mod evaluation;
+mod files;
 mod globe;
 mod grids;
 mod kernels;

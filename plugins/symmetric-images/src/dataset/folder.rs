@@ -2,17 +2,18 @@
 
 use super::spec;
 use super::table::{Images, Part};
-use isotropy_core::pictures::{PictureFormat, decode, find};
+use isotropy_core::pictures::{BACKGROUND, PictureFormat, Reading, decode, find};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec,
     data_source::sha256,
+    dataset::kept_apart,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// PNG and JPEG files of a folder, decoded once.
+/// PNG and JPEG files of a folder, decoded once: turned as their EXIF orientation says and laid over `background` where
+/// they are transparent. Hidden and system files are no data.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFolderConfig {
@@ -30,14 +31,25 @@ pub struct ImageFolderConfig {
     /// Where labels come from.
     #[serde(default)]
     pub labels: LabelsFrom,
-    /// Images for validation.
+    /// The folders inside in the order of their labels, with `"labels": "folders"`; null for the order of their names.
     #[serde(default)]
-    #[schemars(range(min = 0))]
-    pub validation: i64,
-    /// Images for testing.
+    pub classes: Option<Vec<String>>,
+    /// Red, green and blue that transparent pictures are laid over: white by default.
+    #[serde(default = "white")]
+    pub background: [u8; 3],
+    /// Bits that pictures of 16 bits use (12 for many cameras and microscopes); null for all of them, which is refused
+    /// where no picture uses the upper two.
     #[serde(default)]
-    #[schemars(range(min = 0))]
-    pub test: i64,
+    #[schemars(inner(range(min = 1, max = 16)))]
+    pub bits: Option<u8>,
+    /// Images for validation; null for a tenth of all.
+    #[serde(default)]
+    #[schemars(inner(range(min = 0)))]
+    pub validation: Option<i64>,
+    /// Images for testing; null for a tenth of all.
+    #[serde(default)]
+    #[schemars(inner(range(min = 0)))]
+    pub test: Option<i64>,
     /// Seed of the order in which images are assigned to the splits.
     #[serde(default)]
     pub seed: u64,
@@ -60,6 +72,10 @@ fn three() -> i64 {
     3
 }
 
+fn white() -> [u8; 3] {
+    BACKGROUND
+}
+
 #[typetag::serde(name = "image-folder")]
 impl DatasetConfig for ImageFolderConfig {
     fn spec(&self) -> Result<StateSpec> {
@@ -70,28 +86,45 @@ impl DatasetConfig for ImageFolderConfig {
         if self.size.contains(&0) {
             return Err(Error::config("/size", "images have at least one pixel"));
         }
+        if self.bits.is_some_and(|bits| !(1..=16).contains(&bits)) {
+            return Err(Error::config("/bits", "a picture has 1 to 16 bits"));
+        }
+        if let Some(classes) = &self.classes {
+            self.check_classes(classes)?;
+        }
         Ok(spec(self.shape(), self.labels != LabelsFrom::None))
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
         self.spec()?;
         let folder = context.data_dir.join(&self.path);
-        let files = find(&folder, self.labels == LabelsFrom::Folders)?;
+        let found = find(&folder, self.labels == LabelsFrom::Folders)?;
+        let files = &found.files;
+        let mut facts = Vec::new();
         let labels = match self.labels {
             LabelsFrom::None => None,
-            LabelsFrom::Folders => Some(by_folder(&folder, &files)?),
+            LabelsFrom::Folders => {
+                let classes = self.classes_of(&folder, &found.folders)?;
+                facts = classes.iter().enumerate().map(|(k, c)| (fact(c), k as f64)).collect();
+                Some(by_folder(&folder, files, &classes)?)
+            }
             LabelsFrom::Prefix => Some(files.iter().map(|f| prefix(f)).collect::<Result<_>>()?),
         };
-        let [height, width] = self.size;
-        let channels = self.channels as usize;
-        let format = PictureFormat { channels, height, width, resize: self.resize };
-        let bytes = decode(&files, format)?;
-        // One digest for all: of the decoded bytes, which is what the run depends on.
-        let digests =
-            vec![(format!("{} ({} pictures, decoded)", self.path, files.len()), sha256(&bytes))];
-        let all = Part::new(&bytes, self.shape(), labels);
-        let kept = (self.validation, self.test);
-        Ok(Box::new(Images::split(&all, kept, self.seed, digests, context)?))
+        let count = files.len() as i64;
+        let kept = kept_apart(count, self.validation, self.test, "images")?;
+        let pictures = decode(&folder, files, self.format())?;
+        facts.extend(pictures.facts);
+        if found.others > 0 {
+            facts.push(("files left out that are no PNG or JPEG".into(), found.others as f64));
+        }
+        // The decoded bytes are what the run depends on; the files say what was changed when they differ.
+        let digests = vec![
+            (format!("{} ({count} pictures, decoded)", self.path), sha256(&pictures.bytes)),
+            (format!("{} (names and contents of {count} files)", self.path), pictures.digest),
+        ];
+        let all = Part::new(&pictures.bytes, self.shape(), labels);
+        let images = Images::split(&all, kept, self.seed, digests, context)?;
+        Ok(Box::new(images.with_facts(facts)))
     }
 }
 
@@ -100,32 +133,84 @@ isotropy_core::register!(
     "image-folder",
     ImageFolderConfig,
     "PNG and JPEG files of a folder",
-    r#"{"type": "image-folder", "path": "my-pictures", "size": [64, 64], "test": 100}"#
+    r#"{"type": "image-folder", "path": "my-pictures", "size": [64, 64], "resize": true}"#
 );
 
 impl ImageFolderConfig {
     fn shape(&self) -> [i64; 3] {
         [self.channels, i64::from(self.size[0]), i64::from(self.size[1])]
     }
+
+    fn format(&self) -> PictureFormat {
+        let [height, width] = self.size;
+        let reading = Reading { background: self.background, bits: self.bits };
+        let channels = self.channels as usize;
+        PictureFormat { channels, height, width, resize: self.resize, reading }
+    }
+
+    fn check_classes(&self, classes: &[String]) -> Result<()> {
+        if self.labels != LabelsFrom::Folders {
+            let message = "classes are folders, and labels do not come from folders";
+            return Err(Error::config("/classes", message)
+                .with_help("set `labels` to \"folders\", or leave `classes` out"));
+        }
+        if classes.is_empty() {
+            return Err(Error::config("/classes", "there must be at least one class"));
+        }
+        for (k, class) in classes.iter().enumerate() {
+            if classes[..k].contains(class) {
+                let message = format!("the class '{class}' is listed twice");
+                return Err(Error::config(format!("/classes/{k}"), message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The classes in the order of their labels: those that the configuration lists, or the folders inside.
+    fn classes_of(&self, folder: &Path, inside: &[String]) -> Result<Vec<String>> {
+        let Some(classes) = &self.classes else { return Ok(inside.to_vec()) };
+        if let Some(class) = classes.iter().find(|class| !inside.contains(class)) {
+            let message = format!("{}: there is no folder '{class}' in it", folder.display());
+            return Err(Error::data(message, format!("there are: {}", inside.join(", "))));
+        }
+        if let Some(other) = inside.iter().find(|name| !classes.contains(name)) {
+            let message = format!("{}: it is none of `classes`", folder.join(other).display());
+            return Err(Error::data(message, "list it or take the folder out"));
+        }
+        Ok(classes.clone())
+    }
 }
 
-fn by_folder(folder: &Path, files: &[PathBuf]) -> Result<Vec<i64>> {
-    let inside = |file: &PathBuf| -> Result<String> {
-        let rest = file.strip_prefix(folder).unwrap_or(file);
-        let mut parts = rest.components();
-        match (parts.next(), parts.next()) {
-            (Some(first), Some(_)) => Ok(first.as_os_str().to_string_lossy().into_owned()),
-            _ => Err(Error::data(
+/// How a class is called among the facts of a run.
+fn fact(class: &str) -> String {
+    format!("label of the folder '{class}'")
+}
+
+/// The label of each file: the place of its folder among the classes.
+fn by_folder(folder: &Path, files: &[PathBuf], classes: &[String]) -> Result<Vec<i64>> {
+    let mut counts = vec![0_usize; classes.len()];
+    let mut label = |file: &PathBuf| -> Result<i64> {
+        let mut parts = file.strip_prefix(folder).unwrap_or(file).components();
+        let (Some(first), Some(_)) = (parts.next(), parts.next()) else {
+            return Err(Error::data(
                 format!("{}: it lies in no folder that could be its label", file.display()),
                 "put every picture into a folder for its class",
-            )),
-        }
+            ));
+        };
+        let name = first.as_os_str().to_string_lossy();
+        let place = classes.iter().position(|class| *class == name);
+        let place = place.expect("the classes are the folders");
+        counts[place] += 1;
+        Ok(place as i64)
     };
-    let names: Vec<String> = files.iter().map(inside).collect::<Result<_>>()?;
-    let classes: Vec<&String> = names.iter().collect::<BTreeSet<_>>().into_iter().collect();
-    let place =
-        |name| classes.binary_search(&name).expect("every name is among the classes") as i64;
-    Ok(names.iter().map(place).collect())
+    let labels = files.iter().map(&mut label).collect::<Result<_>>()?;
+    match counts.iter().position(|&count| count == 0) {
+        None => Ok(labels),
+        Some(empty) => Err(Error::data(
+            format!("{}: the class has no picture", folder.join(&classes[empty]).display()),
+            "put pictures into it or take the folder out",
+        )),
+    }
 }
 
 fn prefix(file: &Path) -> Result<i64> {

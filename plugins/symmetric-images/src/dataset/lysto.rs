@@ -1,12 +1,13 @@
 //! Tissue in the layout of LYSTO (Zenodo 3513571): one HDF5 file of images and organs (spdm.md 2.2).
 
+use super::hdf5;
 use super::spec;
 use super::table::{Images, Part};
-use hdf5_reader::{Dataset as Hdf5Dataset, Hdf5File, SliceInfo, SliceInfoElem};
-use isotropy_core::pictures::{PictureFormat, fitted};
+use hdf5_reader::Hdf5File;
+use isotropy_core::pictures::{PictureFormat, Reading, fitted};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec, Streams,
-    data_source::sha256,
+    data_source::{self, sha256},
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -19,11 +20,11 @@ use std::path::Path;
 pub struct LystoConfig {
     /// The file; relative names start at the data folder.
     pub path: String,
-    /// Name of the dataset of images in it, `[N, H, W, 3]`, bytes.
+    /// Name of the dataset of images in it, `[N, H, W, 3]`, integers of any kind from 0 to 255.
     pub images: String,
-    /// Name of the dataset of organs, `[N]`, integers or strings; null for no labels.
+    /// Name of the dataset of organs, `[N]`, integers of any kind, an enumeration, or strings; null for no labels.
     pub organs: Option<String>,
-    /// Names of the organs in the order of their labels, where the file has strings.
+    /// Names of the organs in the order of their labels, where the file has strings or an enumeration of such names.
     pub names: Vec<String>,
     /// Rows and columns that an image is scaled to first.
     #[schemars(range(min = 4, max = 2048))]
@@ -76,7 +77,9 @@ impl DatasetConfig for LystoConfig {
         self.spec()?;
         let path = context.data_dir.join(&self.path);
         let (bytes, labels) = self.read(&path)?;
-        let digests = vec![(format!("{} (patches)", self.path), sha256(&bytes))];
+        let file = data_source::file_sha256(&path)?;
+        let digests =
+            vec![(format!("{} (patches)", self.path), sha256(&bytes)), (self.path.clone(), file)];
         let side = i64::from(self.size);
         let all = Part::new(&bytes, [3, side, side], labels);
         let kept = (self.validation, self.test);
@@ -118,7 +121,8 @@ impl LystoConfig {
         let labels = match &self.organs {
             None => None,
             Some(name) => {
-                let labels = self.labels(&open(name)?, name).map_err(&fault)?;
+                let labels = hdf5::labels(&open(name)?, &self.names);
+                let labels = labels.map_err(|what| fault(format!("'{name}' {what}")))?;
                 if labels.len() as u64 != available {
                     let message = format!("{available} images, but {} organs", labels.len());
                     return Err(fault(message));
@@ -129,13 +133,9 @@ impl LystoConfig {
         let mut bytes = Vec::with_capacity((count * 3) as usize * (self.size * self.size) as usize);
         for start in (0..count).step_by(SLAB as usize) {
             let end = (start + SLAB).min(count);
-            let all = || SliceInfoElem::Slice { start: 0, end: u64::MAX, step: 1 };
-            let rows = SliceInfoElem::Slice { start, end, step: 1 };
-            let selection = SliceInfo { selections: vec![rows, all(), all(), all()] };
-            let slab = images.read_slice::<u8>(&selection).map_err(|e| {
-                fault(format!("images {start} to {} cannot be read as bytes: {e}", end - 1))
+            let slab = hdf5::slab(&images, start, end).map_err(|what| {
+                fault(format!("'{}' (images {start} to {}) {what}", self.images, end - 1))
             })?;
-            let slab: Vec<u8> = slab.iter().copied().collect();
             let size = (height * width * 3) as usize;
             let pictures: Vec<&[u8]> = slab.chunks_exact(size).collect();
             let patches = self.patches(path, start, &pictures, (width as u32, height as u32));
@@ -157,8 +157,13 @@ impl LystoConfig {
         let one = |k: usize, pixels: &[u8]| -> Result<Vec<u8>> {
             let picture = image::RgbImage::from_raw(width, height, pixels.to_vec())
                 .ok_or_else(|| Error::Other("a picture has the bytes of its size".into()))?;
-            let format =
-                PictureFormat { channels: 3, height: self.scale, width: self.scale, resize: true };
+            let format = PictureFormat {
+                channels: 3,
+                height: self.scale,
+                width: self.scale,
+                resize: true,
+                reading: Reading::default(),
+            };
             let scaled = fitted(path, picture.into(), format)?;
             let (row, column) = self.place(start + k as u64);
             Ok(cut(&scaled, self.scale as usize, (row, column), self.size as usize))
@@ -188,25 +193,6 @@ impl LystoConfig {
         let places = u64::from(self.scale - self.size + 1);
         let mut stream = Streams::new(self.seed).stream("patch", k);
         ((stream.seed() % places) as usize, (stream.seed() % places) as usize)
-    }
-
-    fn labels(&self, dataset: &Hdf5Dataset, name: &str) -> Result<Vec<i64>, String> {
-        if let Ok(strings) = dataset.read_strings() {
-            let place = |organ: &String| {
-                let organ = organ.trim_end_matches('\0').trim();
-                self.names.iter().position(|n| n == organ).map(|k| k as i64).ok_or_else(|| {
-                    format!("'{name}' names the organ '{organ}', which is none of {:?}", self.names)
-                })
-            };
-            return strings.iter().map(place).collect();
-        }
-        if let Ok(numbers) = dataset.read_array::<i64>() {
-            return Ok(numbers.iter().copied().collect());
-        }
-        let bytes = dataset.read_array::<u8>();
-        bytes
-            .map(|numbers| numbers.iter().map(|&n| i64::from(n)).collect())
-            .map_err(|e| format!("'{name}' holds neither names nor integers: {e}"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Datasets of images: bytes on the device, values from -1 to 1.
 
 mod folder;
+mod hdf5;
 mod lysto;
 mod patches;
 mod table;

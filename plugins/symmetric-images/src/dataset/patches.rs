@@ -98,10 +98,11 @@ impl DatasetConfig for HistologyPatchesConfig {
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
         self.spec()?;
         let path = data_source::folder(&context.data_dir, "histology")?.join(self.picture.file());
-        let picture = open(&path)?;
+        let (picture, file) = open(&path)?;
         let (width, height) = (picture.width() as i64, picture.height() as i64);
         let bytes = planes(picture, 3);
-        let digests = vec![(self.picture.file().to_string(), sha256(&bytes))];
+        let name = self.picture.file();
+        let digests = vec![(format!("{name} (decoded)"), sha256(&bytes)), (name.into(), file)];
         let picture = Tensor::from_slice(&bytes).reshape([3, height, width]);
         let parts = self.cut(&picture)?;
         Ok(Box::new(Images::new(parts, digests, context)))

@@ -1,8 +1,8 @@
 //! Images of three splits as bytes on the device; a batch is converted when it is asked for.
 
 use isotropy_core::{
-    Dataset, Error, Field, LoadContext, Moves, Result, Split, State, Streams,
-    dataset::shuffled_rows,
+    Dataset, Field, LoadContext, Moves, Result, Split, State, Streams,
+    dataset::{kept_apart, shuffled_rows},
 };
 use isotropy_networks::unet_model::LABEL;
 use tch::{Device, Kind, Tensor};
@@ -61,6 +61,7 @@ pub struct Images {
     validation: Part,
     test: Part,
     digests: Vec<(String, String)>,
+    facts: Vec<(String, f64)>,
     options: (Kind, Device),
 }
 
@@ -77,8 +78,15 @@ impl Images {
             validation: moved(validation),
             test: moved(test),
             digests,
+            facts: Vec::new(),
             options: (context.kind, context.device),
         }
+    }
+
+    /// The same, with what was found in the files.
+    #[must_use]
+    pub fn with_facts(self, facts: Vec<(String, f64)>) -> Self {
+        Self { facts, ..self }
     }
 
     /// One set in an order that depends on a seed alone: its first `test` images are the test split, the
@@ -94,12 +102,7 @@ impl Images {
         context: &LoadContext,
     ) -> Result<Self> {
         let count = all.len();
-        if count <= validation + test {
-            let message = format!(
-                "{validation} validation and {test} test images leave none of {count} for training"
-            );
-            return Err(Error::config("/test", message));
-        }
+        let (validation, test) = kept_apart(count, Some(validation), Some(test), "images")?;
         let order = Streams::new(seed).stream("split", 0).permutation(count);
         let part = |start: i64, length: i64| all.select(&order.narrow(0, start, length));
         let rest = count - validation - test;
@@ -141,6 +144,10 @@ impl Dataset for Images {
             Some(labels) => state.with_context(LABEL, Field::new(labels, Moves::Fixed)),
             None => state,
         })
+    }
+
+    fn facts(&self) -> Vec<(String, f64)> {
+        self.facts.clone()
     }
 
     fn digests(&self) -> Vec<(String, String)> {

@@ -1,8 +1,15 @@
 //! Picture files (PNG, JPEG) as bytes: decoded once, in parallel, checked, with errors that name the file.
 
+mod reading;
+
+pub use reading::{BACKGROUND, Reading};
+
+use crate::data_source::sha256;
+use crate::files::{self, Listing};
 use crate::{Error, Result};
 use image::imageops::FilterType;
 use image::{DynamicImage, GenericImageView, RgbImage};
+use reading::Seen;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +26,8 @@ pub struct PictureFormat {
     /// Whether pictures of another size are scaled (Lanczos, after cutting the longer side to the right
     /// proportions around the middle) rather than refused.
     pub resize: bool,
+    /// How files are read.
+    pub reading: Reading,
 }
 
 impl PictureFormat {
@@ -28,48 +37,38 @@ impl PictureFormat {
     }
 }
 
-/// The picture files of a folder and, with `deep`, of the folders in it, sorted by name.
+/// Decoded files.
+#[derive(Debug)]
+pub struct Pictures {
+    /// `[files, channels, rows, columns]`, in the order of the files.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the names and contents of the files in their order.
+    pub digest: String,
+    /// What a reader of a run should know of them, for [`crate::Dataset::facts`].
+    pub facts: Vec<(String, f64)>,
+}
+
+/// Endings of picture files, in lower case.
+const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "jpe", "jfif"];
+
+/// The picture files of a folder and, with `deep`, of the folders in it, sorted by name (see [`files::list`]).
 ///
 /// # Errors
 /// A data error when there is no such folder, or no picture in it.
-pub fn find(folder: &Path, deep: bool) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    collect(folder, deep, &mut found)?;
-    found.sort();
-    if found.is_empty() {
+pub fn find(folder: &Path, deep: bool) -> Result<Listing> {
+    let found = files::list(folder, deep, &ENDINGS)?;
+    if found.files.is_empty() {
         let message = format!("{}: no .png, .jpg or .jpeg file is in it", folder.display());
         return Err(Error::data(message, "name a folder that holds pictures"));
     }
     Ok(found)
 }
 
-fn collect(folder: &Path, deep: bool, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder).map_err(|reason| {
-        let message = format!("{}: {reason}", folder.display());
-        Error::data(
-            message,
-            "name a folder that holds pictures; relative names start at the data folder",
-        )
-    })?;
-    for entry in entries {
-        let path = entry.map_err(|source| Error::io(folder, source))?.path();
-        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-        if path.is_dir() {
-            if deep {
-                collect(&path, deep, found)?;
-            }
-        } else if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// Decodes files on all processors: bytes `[files, channels, rows, columns]`, in the order of the files.
+/// Decodes files below `root` on all processors.
 ///
 /// # Errors
 /// A data error that names the first file (in order) that cannot be decoded or has another size.
-pub fn decode(files: &[PathBuf], format: PictureFormat) -> Result<Vec<u8>> {
+pub fn decode(root: &Path, files: &[PathBuf], format: PictureFormat) -> Result<Pictures> {
     let size = format.bytes();
     let mut bytes = vec![0; size * files.len()];
     let workers =
@@ -77,17 +76,24 @@ pub fn decode(files: &[PathBuf], format: PictureFormat) -> Result<Vec<u8>> {
     let next = AtomicUsize::new(0);
     // Each place is written by whoever takes its number.
     let places: Vec<Mutex<&mut [u8]>> = bytes.chunks_mut(size.max(1)).map(Mutex::new).collect();
+    let found: Vec<Mutex<(String, Seen)>> = files.iter().map(|_| Mutex::default()).collect();
     let mut faults: Vec<(usize, Error)> = Vec::new();
+    let one = |file: &Path| -> Result<_> {
+        let whole = contents(file)?;
+        let (picture, seen) = reading::read(file, &whole, format.reading)?;
+        Ok((fitted(file, picture, format)?, (sha256(&whole), seen)))
+    };
     std::thread::scope(|scope| {
         let work = || {
             let mut fault = None;
             loop {
                 let k = next.fetch_add(1, Ordering::Relaxed);
                 let Some(file) = files.get(k) else { return fault };
-                match open(file).and_then(|picture| fitted(file, picture, format)) {
-                    Ok(decoded) => {
+                match one(file) {
+                    Ok((decoded, about)) => {
                         let mut place = places[k].lock().unwrap_or_else(|e| e.into_inner());
                         place.copy_from_slice(&decoded);
+                        *found[k].lock().unwrap_or_else(|e| e.into_inner()) = about;
                     }
                     Err(error) => fault = Some(first(fault, (k, error))),
                 }
@@ -102,10 +108,40 @@ pub fn decode(files: &[PathBuf], format: PictureFormat) -> Result<Vec<u8>> {
         }
     });
     drop(places);
-    match faults.into_iter().min_by_key(|(k, _)| *k) {
-        Some((_, error)) => Err(error),
-        None => Ok(bytes),
+    if let Some((_, error)) = faults.into_iter().min_by_key(|(k, _)| *k) {
+        return Err(error);
     }
+    let found = found.into_iter().map(|one| one.into_inner().unwrap_or_else(|e| e.into_inner()));
+    let (sums, seen): (Vec<String>, Vec<Seen>) = found.unzip();
+    let deepest = seen.iter().filter_map(|seen| seen.deepest).max();
+    reading::check_depth(root, deepest, format.reading)?;
+    Ok(Pictures {
+        bytes,
+        digest: files::digest(root, files.iter().zip(&sums)),
+        facts: facts(&seen, format.reading),
+    })
+}
+
+/// What was done to how many pictures, where anything was.
+fn facts(seen: &[Seen], reading: Reading) -> Vec<(String, f64)> {
+    let count = |f: fn(&Seen) -> bool| seen.iter().filter(|seen| f(seen)).count() as f64;
+    let mut facts = Vec::new();
+    let mut add = |name: &str, number: f64| facts.push((name.to_string(), number));
+    let turned = count(|seen| seen.turned);
+    if turned > 0.0 {
+        add("pictures turned by their EXIF orientation", turned);
+    }
+    let transparent = count(|seen| seen.transparent);
+    if transparent > 0.0 {
+        add("pictures laid over the background", transparent);
+        for (channel, number) in ["red", "green", "blue"].iter().zip(reading.background) {
+            add(&format!("background {channel}"), f64::from(number));
+        }
+    }
+    if seen.iter().any(|seen| seen.deepest.is_some()) {
+        add("bits of pictures of 16 bits", f64::from(reading.bits.unwrap_or(16)));
+    }
+    facts
 }
 
 fn first(before: Option<(usize, Error)>, now: (usize, Error)) -> (usize, Error) {
@@ -115,18 +151,20 @@ fn first(before: Option<(usize, Error)>, now: (usize, Error)) -> (usize, Error) 
     }
 }
 
-/// One picture.
+fn contents(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).map_err(|reason| {
+        Error::data(format!("{}: {reason}", file.display()), "mend it or take it out")
+    })
+}
+
+/// One picture, upright and opaque, with the SHA-256 of its file.
 ///
 /// # Errors
-/// A data error that names the file when it is missing, truncated, or no PNG or JPEG.
-pub fn open(file: &Path) -> Result<DynamicImage> {
-    let bytes = std::fs::read(file).map_err(|source| Error::io(file, source))?;
-    image::load_from_memory(&bytes).map_err(|reason| {
-        Error::data(
-            format!("{}: it cannot be decoded: {reason}", file.display()),
-            "the file is damaged or is no PNG or JPEG; bring it anew or take it out",
-        )
-    })
+/// A data error that names the file when it cannot be read or decoded.
+pub fn open(file: &Path) -> Result<(DynamicImage, String)> {
+    let whole = contents(file)?;
+    let (picture, _) = reading::read(file, &whole, Reading::default())?;
+    Ok((picture, sha256(&whole)))
 }
 
 /// The bytes `[channels, rows, columns]` of a picture in a format.
@@ -188,7 +226,13 @@ mod tests {
         }
     }
 
-    const SMALL: PictureFormat = PictureFormat { channels: 3, height: 2, width: 3, resize: false };
+    const SMALL: PictureFormat = PictureFormat {
+        channels: 3,
+        height: 2,
+        width: 3,
+        resize: false,
+        reading: Reading { background: BACKGROUND, bits: None },
+    };
 
     #[test]
     fn planes_are_red_green_and_blue_by_rows() {
@@ -200,16 +244,16 @@ mod tests {
         for k in 0..40 {
             picture.save(folder.0.join(format!("{k:02}.png"))).unwrap();
         }
-        let files = find(&folder.0, false).unwrap();
+        let files = find(&folder.0, false).unwrap().files;
         assert_eq!(files.len(), 40);
-        let bytes = decode(&files, SMALL).unwrap();
+        let bytes = decode(&folder.0, &files, SMALL).unwrap().bytes;
         let one: Vec<u8> = (0..6).chain(100..106).chain(200..206).collect();
         assert_eq!(bytes, one.repeat(40));
         let grey = PictureFormat { channels: 1, ..SMALL };
         GrayImage::from_fn(3, 2, |x, y| Luma([(3 * y + x) as u8 * 40]))
             .save(folder.0.join("grey.png"))
             .unwrap();
-        let bytes = decode(&[folder.0.join("grey.png")], grey).unwrap();
+        let bytes = decode(&folder.0, &[folder.0.join("grey.png")], grey).unwrap().bytes;
         assert_eq!(bytes, [0, 40, 80, 120, 160, 200]);
     }
 
@@ -231,16 +275,17 @@ mod tests {
             assert_eq!(error.exit_code(), 3);
             error.to_string()
         };
-        let files = find(&folder.0, false).unwrap();
-        let text = message(decode(&files, SMALL).unwrap_err());
+        let files = find(&folder.0, false).unwrap().files;
+        let text = message(decode(&folder.0, &files, SMALL).unwrap_err());
         assert!(text.contains("c.png") && text.contains("decoded"), "{text}");
         std::fs::remove_file(folder.0.join("c.png")).unwrap();
         std::fs::remove_file(folder.0.join("e.png")).unwrap();
         RgbImage::from_pixel(2, 2, Rgb([9, 9, 9])).save(folder.0.join("b.png")).unwrap();
-        let files = find(&folder.0, false).unwrap();
-        let text = message(decode(&files, SMALL).unwrap_err());
+        let files = find(&folder.0, false).unwrap().files;
+        let text = message(decode(&folder.0, &files, SMALL).unwrap_err());
         assert!(text.contains("b.png: 2x2 pixels"), "{text}");
-        let resized = decode(&files, PictureFormat { resize: true, ..SMALL }).unwrap();
+        let resized =
+            decode(&folder.0, &files, PictureFormat { resize: true, ..SMALL }).unwrap().bytes;
         assert!(resized.iter().all(|&byte| byte == 9));
         assert!(message(find(&folder.0.join("nowhere"), true).unwrap_err()).contains("nowhere"));
         std::fs::create_dir(folder.0.join("empty")).unwrap();
