@@ -10,7 +10,7 @@ use isotropy_equivariant_bridges::process::END;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 /// Forty pictures of 4x4 pixels in [0, 1] with labels, in every split.

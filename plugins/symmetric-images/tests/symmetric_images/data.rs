@@ -519,7 +519,7 @@ fn lysto_reads_integers_of_every_kind() {
         )*};
     }
     both!("i8" i8, "u8" u8, "i16" i16, "u16" u16, "i32" i32, "u32" u32, "i64" i64, "u64" u64);
-    let mut chunked = file.create_dataset("x-chunked");
+    let chunked = file.create_dataset("x-chunked");
     chunked.with_u8_data(&bytes).with_shape(&shape);
     chunked.with_chunks(&[4, 5, 8, 3]).with_shuffle().with_deflate(6);
     file.create_dataset("y-negative").with_data(&[0_i32, 1, 2, 0, -1, 2]).with_shape(&[count]);
