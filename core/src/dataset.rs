@@ -71,11 +71,12 @@ pub fn first(dataset: &dyn Dataset, split: Split, count: i64, streams: &Streams)
     dataset.batch(split, 0, count, streams)
 }
 
-/// How many of `count` items are kept for validation and for testing: as many as are asked for, or a tenth each (at
-/// least one) where nothing is said.
+/// How many of `count` items are kept for validation and for testing: as many as are asked for, or
+/// a tenth each where nothing is said (at least one, as long as one is left for training).
 ///
 /// # Errors
-/// A configuration error at `/validation` or `/test` for a negative number and where none is left for training.
+/// A configuration error at `/validation` or `/test` for a negative number and where none is left
+/// for training.
 pub fn kept_apart(
     count: i64,
     validation: Option<i64>,
@@ -89,17 +90,18 @@ pub fn kept_apart(
         }
     }
     let tenth = ((count + 5) / 10).max(1);
-    let (kept, tested) = (validation.unwrap_or(tenth), test.unwrap_or(tenth));
+    let share = |others: i64| tenth.min(count.saturating_sub(others) - 1).max(0);
+    let tested = test.unwrap_or_else(|| share(validation.unwrap_or(0)));
+    let kept = validation.unwrap_or_else(|| share(tested));
     if kept.saturating_add(tested) < count {
         return Ok((kept, tested));
     }
     let message =
         format!("{kept} validation and {tested} test {items} leave none of {count} for training");
-    let pointer = if test.is_some() || validation.is_none() { "/test" } else { "/validation" };
-    Err(Error::config(pointer, message).with_help(match count {
-        0..3 => format!("there must be three {items} at least, one for each split"),
-        _ => format!("ask for less than {count} together, or leave both out for a tenth each"),
-    }))
+    let pointer = if tested > 0 { "/test" } else { "/validation" };
+    Err(Error::config(pointer, message).with_help(format!(
+        "ask for less than {count} together, or leave both out for a tenth each"
+    )))
 }
 
 /// Row numbers of training batch `step`: every row once an epoch, in an order that depends on the
@@ -129,8 +131,10 @@ mod tests {
         assert_eq!(kept(3, None, None).unwrap(), (1, 1));
         assert_eq!(kept(1000, None, None).unwrap(), (100, 100));
         assert_eq!(kept(5, Some(0), Some(0)).unwrap(), (0, 0));
+        assert_eq!(kept(2, None, None).unwrap(), (0, 1));
+        assert_eq!(kept(2, None, Some(1)).unwrap(), (0, 1));
+        assert_eq!(kept(1, None, None).unwrap(), (0, 0));
         for (count, validation, test, pointer) in [
-            (2, None, None, "/test"),
             (12, None, Some(12), "/test"),
             (12, Some(12), None, "/validation"),
             (12, Some(-1), None, "/validation"),

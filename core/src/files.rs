@@ -1,5 +1,5 @@
-//! The files of a folder that somebody else filled: hidden and system files are no data, links are followed once, and
-//! the order is that of the names.
+//! The files of a folder that somebody else filled: hidden and system files are no data, links are
+//! followed once, and the order is that of the names.
 
 use crate::data_source::sha256;
 use crate::{Error, Result};
@@ -16,8 +16,8 @@ pub struct Listing {
     pub others: usize,
 }
 
-/// Files and folders that file managers, archives and operating systems leave behind; names that begin with a point
-/// are hidden everywhere.
+/// Files and folders that file managers, archives and operating systems leave behind; names that
+/// begin with a point are hidden everywhere.
 const SYSTEM: [&str; 8] = [
     "thumbs.db",
     "ehthumbs.db",
@@ -34,11 +34,12 @@ pub fn is_hidden(name: &str) -> bool {
     name.starts_with('.') || SYSTEM.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Lists the files of a folder (and with `deep` of the folders in it) whose ending, in any case, is one of `endings`.
-/// A link to a folder above itself is left out; everything else is followed.
+/// Lists the files of a folder (and with `deep` of the folders in it) whose ending, in any case, is
+/// one of `endings`. A link to a folder above itself is left out; everything else is followed.
 ///
 /// # Errors
-/// A data error for a folder that cannot be read, a link that leads nowhere, and a folder that is reached twice.
+/// A data error for a folder that cannot be read, a link that leads nowhere, and a folder that is
+/// reached twice.
 pub fn list(folder: &Path, deep: bool, endings: &[&str]) -> Result<Listing> {
     let mut walk =
         Walk { deep, endings, above: Vec::new(), seen: Vec::new(), found: Listing::default() };
@@ -49,8 +50,8 @@ pub fn list(folder: &Path, deep: bool, endings: &[&str]) -> Result<Listing> {
     Ok(found)
 }
 
-/// SHA-256 over names (from `root` on) and digests of files, in their order: another name, order or content gives
-/// another number.
+/// SHA-256 over names (from `root` on) and digests of files, in their order: another name, order or
+/// content gives another number.
 pub fn digest<'a>(
     root: &Path,
     files: impl IntoIterator<Item = (&'a PathBuf, &'a String)>,

@@ -1,5 +1,5 @@
-//! IDX files, the format of MNIST: a magic number that says kind of numbers and number of axes, the sizes, then the
-//! numbers, all big-endian. Plain or gzip-compressed.
+//! IDX files, the format of MNIST: a magic number that says kind of numbers and number of axes, the
+//! sizes, then the numbers, all big-endian. Plain or gzip-compressed.
 
 use crate::data_source::sha256;
 use crate::{Error, Result};
@@ -27,7 +27,7 @@ pub struct Images {
 /// # Errors
 /// When it cannot be read, or its compressed stream is damaged.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let raw = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+    let raw = std::fs::read(path).map_err(|reason| damaged(path, reason.to_string()))?;
     if !raw.starts_with(&[0x1f, 0x8b]) {
         return Ok(raw);
     }
@@ -93,8 +93,8 @@ pub fn pair(
     Ok((images, labels))
 }
 
-/// Reads images from the bytes of the file at `path` (which only serves messages). Any kind of number will do as long
-/// as it holds whole numbers from 0 to 255.
+/// Reads images from the bytes of the file at `path` (which only serves messages). Any kind of
+/// number will do as long as it holds whole numbers from 0 to 255.
 ///
 /// # Errors
 /// A data error for a wrong magic number or size, no images, or a pixel that is no byte.
@@ -133,7 +133,8 @@ fn byte(number: f64) -> Option<u8> {
     (number.fract() == 0.0 && (0.0..=255.0).contains(&number)).then_some(number as u8)
 }
 
-/// The sizes of `N` axes and all numbers; every kind of number that the format has fits into double precision.
+/// The sizes of `N` axes and all numbers; every kind of number that the format has fits into double
+/// precision.
 fn numbers<'a, const N: usize>(
     path: &Path,
     bytes: &'a [u8],

@@ -1,4 +1,5 @@
-//! The examples of data sets, as `runner describe` and the book print them, load from files of a plausible size.
+//! The examples of data sets, as `runner describe` and the book print them, load from files of a
+//! plausible size.
 
 #![allow(clippy::unwrap_used)]
 
@@ -51,7 +52,8 @@ fn digits(folder: &Path) {
     }
 }
 
-/// Pictures in files of the sizes that the data set has, which is all that is looked at before they are read.
+/// Pictures in files of the sizes that the data set has, which is all that is looked at before they
+/// are read.
 fn histology(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     for (name, bytes) in
@@ -125,7 +127,8 @@ fn winds(path: &Path) {
     netcdf(path, axes, &[("UWND", "M/S"), ("VWND", "M/S")]);
 }
 
-/// Every object in a text that names a type among `names`, as the value of `"dataset"` or `"inner"` or by itself.
+/// Every object in a text that names a type among `names`, as the value of `"dataset"` or `"inner"`
+/// or by itself.
 fn objects(text: &str, names: &[String]) -> Vec<Value> {
     let starts = text.match_indices("{\"type\":").map(|(at, _)| at);
     let read = |at: usize| {

@@ -51,14 +51,19 @@ pub struct Pictures {
 /// Endings of picture files, in lower case.
 const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "jpe", "jfif"];
 
-/// The picture files of a folder and, with `deep`, of the folders in it, sorted by name (see [`files::list`]).
+/// The picture files of a folder and, with `deep`, of the folders in it, sorted by name (see
+/// [`files::list`]).
 ///
 /// # Errors
 /// A data error when there is no such folder, or no picture in it.
 pub fn find(folder: &Path, deep: bool) -> Result<Listing> {
     let found = files::list(folder, deep, &ENDINGS)?;
     if found.files.is_empty() {
-        let message = format!("{}: no .png, .jpg or .jpeg file is in it", folder.display());
+        let inside = match found.folders.as_slice() {
+            [first, ..] if !deep => format!(", but there are folders ('{first}')"),
+            _ => String::new(),
+        };
+        let message = format!("{}: no .png, .jpg or .jpeg file is in it{inside}", folder.display());
         return Err(Error::data(message, "name a folder that holds pictures"));
     }
     Ok(found)

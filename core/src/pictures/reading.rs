@@ -1,5 +1,5 @@
-//! From a file to the colours that a viewer shows: turned as its EXIF orientation says, laid over a background where
-//! it is transparent, with the depth that it was written with.
+//! From a file to the colours that a viewer shows: turned as its EXIF orientation says, laid over a
+//! background where it is transparent, with the depth that it was written with.
 
 use crate::{Error, Result};
 use image::{DynamicImage, GenericImageView, ImageBuffer, Luma, Rgb};
@@ -13,7 +13,8 @@ use std::path::Path;
 pub struct Reading {
     /// Red, green and blue that transparent pictures are laid over.
     pub background: [u8; 3],
-    /// Bits that pictures of 16 bits use; `None` for all, which is refused where most of them are never used.
+    /// Bits that pictures of 16 bits use; `None` for all, which is refused where most of them are
+    /// never used.
     pub bits: Option<u8>,
 }
 
@@ -40,8 +41,8 @@ pub struct Seen {
 /// One picture from the bytes of `file` (which only serves messages): upright and opaque.
 ///
 /// # Errors
-/// A data error that names the file when it is truncated, no PNG or JPEG, of inks (CMYK), or holds numbers beyond
-/// `bits`.
+/// A data error that names the file when it is truncated, no PNG or JPEG, of inks (CMYK), or holds
+/// numbers beyond `bits`.
 pub fn read(file: &Path, bytes: &[u8], reading: Reading) -> Result<(DynamicImage, Seen)> {
     let fault = |what: String, help: &str| {
         Error::data(format!("{}: {what}", file.display()), help.to_string())
@@ -68,8 +69,8 @@ pub fn read(file: &Path, bytes: &[u8], reading: Reading) -> Result<(DynamicImage
     Ok((picture, Seen { transparent, turned: orientation != 1, deepest }))
 }
 
-/// A refusal where pictures of 16 bits, taken together, leave at least the upper two bits unused: written in 12 bits
-/// or so, they would be almost black.
+/// A refusal where pictures of 16 bits, taken together, leave at least the upper two bits unused:
+/// written in 12 bits or so, they would be almost black.
 ///
 /// # Errors
 /// A data error that says which bits are used.
@@ -94,7 +95,8 @@ fn has_inks(bytes: &[u8]) -> bool {
         && decoder.info().is_some_and(|info| info.pixel_format == jpeg_decoder::PixelFormat::CMYK32)
 }
 
-/// The EXIF orientation, 1 to 8; 1 where the file has none or one that says nothing, as viewers take it.
+/// The EXIF orientation, 1 to 8; 1 where the file has none or one that says nothing, as viewers
+/// take it.
 fn orientation(bytes: &[u8]) -> u32 {
     let read = exif::Reader::new()
         .continue_on_error(true)
@@ -121,7 +123,8 @@ fn upright(picture: DynamicImage, orientation: u32) -> DynamicImage {
     }
 }
 
-/// The picture without transparency, and whether it had any. Colours are mixed as they are stored, as browsers do.
+/// The picture without transparency, and whether it had any. Colours are mixed as they are stored,
+/// as browsers do.
 fn over(picture: DynamicImage, background: [u8; 3]) -> (DynamicImage, bool) {
     if !picture.color().has_alpha() {
         return (picture, false);
@@ -241,11 +244,13 @@ mod tests {
         read(Path::new("some-file"), bytes, reading).unwrap()
     }
 
-    /// The brightness of three rows of two pixels as a viewer shows it, and the same as it is stored.
+    /// The brightness of three rows of two pixels as a viewer shows it, and the same as it is
+    /// stored.
     const SHOWN: [[u8; 2]; 3] = [[0, 50], [100, 150], [200, 250]];
 
     fn stored(orientation: u32) -> DynamicImage {
-        // Row and column that the stored ones stand for, as the standard puts it: what the 0th row and column are.
+        // Row and column that the stored ones stand for, as the standard puts it: what the 0th row
+        // and column are.
         let (height, width) = if orientation < 5 { (3, 2) } else { (2, 3) };
         let picture = GrayImage::from_fn(width, height, |x, y| {
             let (x, y) = (x as usize, y as usize);

@@ -44,7 +44,8 @@ pub fn fetch(request: &FetchRequest) -> Result<()> {
         }
         Some(from) => from.clone(),
     };
-    let bytes = std::fs::read(&source).map_err(|error| Error::io(&source, error))?;
+    let bytes = std::fs::read(&source)
+        .map_err(|reason| Error::data(format!("{}: {reason}", source.display()), HELP))?;
     let digest = sha256(&bytes);
     if bytes.len() as u64 != BYTES || digest != SHA256 {
         return Err(Error::data(

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// Pairs of pictures (PNG, JPEG), decoded once, in parallel, and held as bytes; values in [-1, 1]. They are turned as
-/// their EXIF orientation says and laid over `background` where they are transparent; hidden and system files are no
-/// data.
+/// Pairs of pictures (PNG, JPEG), decoded once, in parallel, and held as bytes; values in [-1, 1].
+/// They are turned as their EXIF orientation says and laid over `background` where they are
+/// transparent; hidden and system files are no data.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PairedFoldersConfig {
@@ -34,8 +34,8 @@ pub struct PairedFoldersConfig {
     /// Red, green and blue that transparent pictures are laid over: white by default.
     #[serde(default = "white")]
     pub background: [u8; 3],
-    /// Bits that pictures of 16 bits use (12 for many cameras and microscopes); null for all of them, which is refused
-    /// where no picture uses the upper two.
+    /// Bits that pictures of 16 bits use (12 for many cameras and microscopes); null for all of
+    /// them, which is refused where no picture uses the upper two.
     #[serde(default)]
     #[schemars(inner(range(min = 1, max = 16)))]
     pub bits: Option<u8>,

@@ -1,5 +1,5 @@
-//! What an axis of a file is, by the names and attributes of its coordinate (CF conventions, chapter 4), and the
-//! latitudes and longitudes that it holds.
+//! What an axis of a file is, by the names and attributes of its coordinate (CF conventions,
+//! chapter 4), and the latitudes and longitudes that it holds.
 
 use super::netcdf::{NetCdf, text};
 use isotropy_core::Result;
@@ -106,7 +106,8 @@ pub fn role(file: &NetCdf, coordinate: &NcVariable) -> Result<Option<Role>> {
     Ok(found.map(|(_, role)| role))
 }
 
-/// The coordinate of an axis: the variable with its name, else one over this axis alone that says what it is.
+/// The coordinate of an axis: the variable with its name, else one over this axis alone that says
+/// what it is.
 ///
 /// # Errors
 /// As [`role`].
@@ -141,12 +142,14 @@ pub fn latitudes(file: &NetCdf, coordinate: &NcVariable) -> Result<Vec<f64>> {
     Ok(values)
 }
 
-/// Longitudes in degrees that rise or fall along the axis, and the columns of the file that they belong to. Where they
-/// jump by a whole turn (from 359 to 0, or from 180 to -180) they go on counting; where the file begins in the middle
-/// of its region (0 to 10, then 350 to 359), the columns are put side by side.
+/// Longitudes in degrees that rise or fall along the axis, and the columns of the file that they
+/// belong to. Where they jump by a whole turn (from 359 to 0, or from 180 to -180) they go on
+/// counting; where the file begins in the middle of its region (0 to 10, then 350 to 359), the
+/// columns are put side by side.
 ///
 /// # Errors
-/// A data error when they are not in degrees, missing, or repeat or turn back, a whole turn apart included.
+/// A data error when they are not in degrees, missing, or repeat or turn back, a whole turn apart
+/// included.
 pub fn longitudes(file: &NetCdf, coordinate: &NcVariable) -> Result<(Vec<f64>, Vec<i64>)> {
     let mut values = degrees(file, coordinate, &EAST)?;
     let name = coordinate.name();

@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// Snapshots of a region from ERA5 files (NetCDF, classic or version 4) as the Climate Data Store delivers them:
-/// variables `sp`, `t2m`, `u10`, `v10` over time, latitude and longitude, in any order: axes are known by their names and
-/// attributes (CF conventions). Files are not downloaded: put those of one region into a folder below the data folder.
-/// Their times are put in order, whatever the files are called; a time that comes twice is refused.
+/// Snapshots of a region from ERA5 files (NetCDF, classic or version 4) as the Climate Data Store
+/// delivers them: variables `sp`, `t2m`, `u10`, `v10` over time, latitude and longitude, in any
+/// order: axes are known by their names and attributes (CF conventions). Files are not downloaded:
+/// put those of one region into a folder below the data folder. Their times are put in order,
+/// whatever the files are called; a time that comes twice is refused.
 ///
 /// The first times are for training, those after them for validation, the rest for testing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -165,8 +166,9 @@ impl Era5Config {
     /// Reads all files of a folder.
     ///
     /// # Errors
-    /// A data error that names the file: none there, unreadable, a variable missing or over other axes, coordinates that
-    /// repeat or differ between files, a time twice; `Config` when boxes or times do not fit.
+    /// A data error that names the file: none there, unreadable, a variable missing or over other
+    /// axes, coordinates that repeat or differ between files, a time twice; `Config` when boxes or
+    /// times do not fit.
     pub fn read(&self, folder: &Path, context: &LoadContext) -> Result<GridFields> {
         let files = files(folder)?;
         let files = files.iter().map(|path| Fields::read(path, &CHANNELS));

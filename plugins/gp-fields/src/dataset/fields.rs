@@ -1,5 +1,5 @@
-//! Variables over time, latitude and longitude, from one file or several: axes by name and attribute, times in their
-//! order, nothing twice.
+//! Variables over time, latitude and longitude, from one file or several: axes by name and
+//! attribute, times in their order, nothing twice.
 
 use super::axes::{Role, coordinate, latitudes, longitudes};
 use super::netcdf::{NetCdf, text};
@@ -33,8 +33,9 @@ impl Fields {
     /// Reads variables of a file; each is given by the names that it may have.
     ///
     /// # Errors
-    /// A data error that names the file: unreadable, a variable missing, an axis that nothing says anything about,
-    /// axes that differ between variables, coordinates that repeat, turn back or are of another unit, a time twice.
+    /// A data error that names the file: unreadable, a variable missing, an axis that nothing says
+    /// anything about, axes that differ between variables, coordinates that repeat, turn back or
+    /// are of another unit, a time twice.
     pub fn read(path: &Path, channels: &[&[&str]]) -> Result<Self> {
         let file = NetCdf::open(path)?;
         let mut axes: Option<[&NcVariable; 3]> = None;
@@ -95,7 +96,8 @@ impl Fields {
     /// Several files of one grid as one, in the order of their times whatever they are called.
     ///
     /// # Errors
-    /// A data error that names a file: another grid, other units, another calendar, a time that another file has too.
+    /// A data error that names a file: another grid, other units, another calendar, a time that
+    /// another file has too.
     pub fn join(mut files: Vec<Self>) -> Result<Self> {
         files.sort_by(|a, b| a.times[0].0.compare(&b.times[0].0));
         let mut rest = files.into_iter();
@@ -200,8 +202,8 @@ fn arrangement<'a>(
     Ok(([time.0, latitude.0, longitude.0], [time.1, latitude.1, longitude.1]))
 }
 
-/// Where the coordinates `wanted` are among those `there`, whole turns apart with `cyclic`; `None` when they are not
-/// the same ones.
+/// Where the coordinates `wanted` are among those `there`, whole turns apart with `cyclic`; `None`
+/// when they are not the same ones.
 fn places(wanted: &[f64], there: &[f64], cyclic: bool) -> Option<Vec<i64>> {
     if wanted.len() != there.len() {
         return None;
@@ -215,7 +217,8 @@ fn places(wanted: &[f64], there: &[f64], cyclic: bool) -> Option<Vec<i64>> {
     wanted.iter().map(|x| place(x).map(|k| k as i64)).collect()
 }
 
-/// Whether two units are one, however they are spelt; a file that names none agrees with every other.
+/// Whether two units are one, however they are spelt; a file that names none agrees with every
+/// other.
 pub fn same_unit(a: Option<&str>, b: Option<&str>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => plain_unit(a) == plain_unit(b),

@@ -104,6 +104,40 @@ impl BoxProtocol {
         Ok(())
     }
 
+    /// The points of a box as the state holds them.
+    fn points(&self, index: Tensor) -> Tensor {
+        match self.surface {
+            Surface::Plane => index * arc_in(self.unit_km),
+            Surface::Sphere | Surface::PublishedDegrees => index,
+        }
+    }
+
+    /// Whether the points of boxes are numbers that differ, in the kind of the run: in boxes at the
+    /// first and last rows, where meridians are closest.
+    fn check_points(&self, of: &Snapshots, rows: &Range<i64>, kind: Kind) -> Result<()> {
+        let integers = |numbers: &[i64]| Tensor::from_slice(numbers);
+        let first = integers(&[rows.start, rows.end - self.window.rows]);
+        let zeros = integers(&[0, 0]);
+        let boxes = of.boxes(self.window, &zeros, &first, &zeros, self.surface);
+        let Window { rows, columns } = self.window;
+        let index = self.points(boxes.index).to_kind(kind);
+        let index = index.view([2, rows, columns, self.surface.dimension()]);
+        let wrong = |what: &str| {
+            let message = format!("a box of {rows}x{columns} nodes has {what} ({kind:?})");
+            Error::data(message, "choose another `box`, `surface` or `unit_km`, or use f64")
+        };
+        if index.isfinite().all().int64_value(&[]) == 0 {
+            return Err(wrong("points without coordinates that are numbers"));
+        }
+        for (axis, size) in [(1, rows), (2, columns)] {
+            let step = index.narrow(axis, 1, size - 1) - index.narrow(axis, 0, size - 1);
+            if step.eq(0.0).all_dim(-1, false).any().int64_value(&[]) == 1 {
+                return Err(wrong("neighbours whose coordinates are the same numbers"));
+            }
+        }
+        Ok(())
+    }
+
     /// The shapes of states with values of `channels` components moved by `moves`.
     pub fn spec(&self, channels: i64, moves: Moves) -> StateSpec {
         let spec = StateSpec::new(FieldSpec::new(&[-1, channels], moves).indexed(1)).with_context(
@@ -179,6 +213,11 @@ impl GridFields {
         let options = (context.kind, context.device);
         let on_device = snapshots.to(context.kind, context.device);
         let fixed = snapshots.to(context.kind, Device::Cpu);
+        if fixed.values.isinf().any().int64_value(&[]) == 1 {
+            let message = format!("a value is too large for {:?}", context.kind);
+            return Err(Error::data(message, "check the files"));
+        }
+        protocol.check_points(&fixed, &rows, context.kind)?;
         Ok(Self {
             snapshots: on_device,
             fixed,
@@ -204,10 +243,7 @@ impl GridFields {
 
     fn state(&self, boxes: Boxes) -> State {
         let protocol = &self.protocol;
-        let index = match protocol.surface {
-            Surface::Plane => boxes.index * arc_in(protocol.unit_km),
-            Surface::Sphere | Surface::PublishedDegrees => boxes.index,
-        };
+        let index = protocol.points(boxes.index);
         let to = |tensor: Tensor| tensor.to_kind(self.options.0).to_device(self.options.1);
         let state = State::new(Field::new(to(boxes.values), self.moves).indexed(1))
             .with_context(INDEX, Field::new(to(index), Moves::Point).indexed(1));

@@ -78,9 +78,9 @@ impl NetCdf {
         })
     }
 
-    /// The numbers of a variable, row-major: unpacked (`_Unsigned`, `scale_factor`, `add_offset`), NaN where the file
-    /// says that one is missing (`_FillValue`, `missing_value`, the fill value of the format, `valid_range` and its
-    /// kin) or where it is not finite.
+    /// The numbers of a variable, row-major: unpacked (`_Unsigned`, `scale_factor`, `add_offset`),
+    /// NaN where the file says that one is missing (`_FillValue`, `missing_value`, the fill value
+    /// of the format, `valid_range` and its kin) or where it is not finite.
     ///
     /// # Errors
     /// A data error when it cannot be read, or when what it says of its packing is no number.
@@ -139,8 +139,8 @@ pub fn text(variable: &NcVariable, name: &str) -> Option<String> {
     Some(text.trim_end_matches('\0').trim().to_string())
 }
 
-/// Whether `valid_range` and its kin speak of the unpacked numbers: where they are of the kind of the packing and not
-/// of the packed integers (NetCDF Users Guide, attribute conventions).
+/// Whether `valid_range` and its kin speak of the unpacked numbers: where they are of the kind of
+/// the packing and not of the packed integers (NetCDF Users Guide, attribute conventions).
 fn bounds_are_unpacked(variable: &NcVariable) -> bool {
     use netcdf_reader::NcAttrValue::{Doubles, Floats};
     let float = |name: &str| {

@@ -1,4 +1,5 @@
-//! Time stamps: what unit and calendar of a file make of its numbers, and the order that they bring several files into.
+//! Time stamps: what unit and calendar of a file make of its numbers, and the order that they bring
+//! several files into.
 
 use super::axes::numbers;
 use super::netcdf::{NetCdf, text};
@@ -12,7 +13,8 @@ use std::cmp::Ordering;
 pub enum Stamp {
     /// A date, in a calendar that all files share.
     Date(CfDateTime),
-    /// A number in a unit without a date that can be read (days as digits, months of unequal length).
+    /// A number in a unit without a date that can be read (days as digits, months of unequal
+    /// length).
     Number(f64),
 }
 

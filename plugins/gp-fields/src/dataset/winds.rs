@@ -165,7 +165,8 @@ impl WindsConfig {
         Ok(protocol)
     }
 
-    /// Reads a file laid out like that of the package: `UWND` and `VWND` in m/s over time, latitude and longitude.
+    /// Reads a file laid out like that of the package: `UWND` and `VWND` in m/s over time, latitude
+    /// and longitude.
     ///
     /// # Errors
     /// A data error that names the file and what is wrong with it; `Config` when boxes do not fit.

@@ -1,4 +1,5 @@
-//! What NetCDF files say of their axes, times, units and missing values is used, or refused by name.
+//! What NetCDF files say of their axes, times, units and missing values is used, or refused by
+//! name.
 
 use isotropy_core::{Dataset, LoadContext, Split, Streams};
 use isotropy_gp_fields::dataset::fields::Fields;
@@ -52,8 +53,9 @@ fn axis(name: &str, values: &[f64], attributes: &[(&str, &str)]) -> Axis {
     Axis { name: name.into(), values: values.to_vec(), attributes }
 }
 
-/// A classic file of the variables `t2m`, `sp`, `u10` and `v10`. A value is 1000 times + 10 latitudes + longitudes (of
-/// the numbers that `meant` makes of the coordinates), so that it tells its place.
+/// A classic file of the variables `t2m`, `sp`, `u10` and `v10`. A value is 1000 times + 10
+/// latitudes + longitudes (of the numbers that `meant` makes of the coordinates), so that it tells
+/// its place.
 #[derive(Clone)]
 struct File {
     axes: Vec<Axis>,
@@ -379,7 +381,8 @@ fn missing_and_packed_values_are_what_the_file_says() {
         }),
         [Some(0.0), None, Some(2.0), None]
     );
-    // A range in the kind of the integers speaks of them, one in the kind of the packing of what comes out.
+    // A range in the kind of the integers speaks of them, one in the kind of the packing of what
+    // comes out.
     assert_eq!(
         values([0, 1, 2, 3], &|set| {
             scaled(set);
@@ -470,7 +473,8 @@ fn era5_and_winds_read_transposed_files_as_the_others() {
     }
 }
 
-/// A file of winds over `axes` whose eastward component is the longitude and whose northward one the latitude.
+/// A file of winds over `axes` whose eastward component is the longitude and whose northward one
+/// the latitude.
 fn winds(path: &Path, axes: [(&str, &[f64]); 3], unit: &str) {
     let mut set = DataSet::new();
     for (name, values) in axes {

@@ -12,8 +12,8 @@ use isotropy_core::{
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// PNG and JPEG files of a folder, decoded once: turned as their EXIF orientation says and laid over `background` where
-/// they are transparent. Hidden and system files are no data.
+/// PNG and JPEG files of a folder, decoded once: turned as their EXIF orientation says and laid
+/// over `background` where they are transparent. Hidden and system files are no data.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFolderConfig {
@@ -31,14 +31,15 @@ pub struct ImageFolderConfig {
     /// Where labels come from.
     #[serde(default)]
     pub labels: LabelsFrom,
-    /// The folders inside in the order of their labels, with `"labels": "folders"`; null for the order of their names.
+    /// The folders inside in the order of their labels, with `"labels": "folders"`; null for the
+    /// order of their names.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
     /// Red, green and blue that transparent pictures are laid over: white by default.
     #[serde(default = "white")]
     pub background: [u8; 3],
-    /// Bits that pictures of 16 bits use (12 for many cameras and microscopes); null for all of them, which is refused
-    /// where no picture uses the upper two.
+    /// Bits that pictures of 16 bits use (12 for many cameras and microscopes); null for all of
+    /// them, which is refused where no picture uses the upper two.
     #[serde(default)]
     #[schemars(inner(range(min = 1, max = 16)))]
     pub bits: Option<u8>,
@@ -117,7 +118,8 @@ impl DatasetConfig for ImageFolderConfig {
         if found.others > 0 {
             facts.push(("files left out that are no PNG or JPEG".into(), found.others as f64));
         }
-        // The decoded bytes are what the run depends on; the files say what was changed when they differ.
+        // The decoded bytes are what the run depends on; the files say what was changed when they
+        // differ.
         let digests = vec![
             (format!("{} ({count} pictures, decoded)", self.path), sha256(&pictures.bytes)),
             (format!("{} (names and contents of {count} files)", self.path), pictures.digest),
@@ -166,7 +168,8 @@ impl ImageFolderConfig {
         Ok(())
     }
 
-    /// The classes in the order of their labels: those that the configuration lists, or the folders inside.
+    /// The classes in the order of their labels: those that the configuration lists, or the folders
+    /// inside.
     fn classes_of(&self, folder: &Path, inside: &[String]) -> Result<Vec<String>> {
         let Some(classes) = &self.classes else { return Ok(inside.to_vec()) };
         if let Some(class) = classes.iter().find(|class| !inside.contains(class)) {

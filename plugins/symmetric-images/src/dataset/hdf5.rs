@@ -1,10 +1,11 @@
-//! Numbers and names of HDF5 datasets, whatever integer type, byte order or kind of string they were written in.
+//! Numbers and names of HDF5 datasets, whatever integer type, byte order or kind of string they
+//! were written in.
 
 use hdf5_reader::error::Error as Hdf5Error;
 use hdf5_reader::{ByteOrder, Dataset, Datatype, H5Type, SliceInfo, SliceInfoElem};
 
-/// A whole number of any type that HDF5 has: 1 to 8 bytes, signed or not, of both byte orders, an enumeration (which
-/// truth values are), or bits.
+/// A whole number of any type that HDF5 has: 1 to 8 bytes, signed or not, of both byte orders, an
+/// enumeration (which truth values are), or bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Integer(i64);
 
@@ -56,6 +57,9 @@ fn kind(dtype: &Datatype) -> Option<(usize, bool, ByteOrder)> {
 
 fn unreadable(dataset: &Dataset, error: &Hdf5Error) -> String {
     match kind(dataset.dtype()) {
+        Some(_) if error.to_string().contains("unsupported filter") => {
+            format!("cannot be read: {error}; `h5repack -f GZIP=6 OLD NEW` writes it without")
+        }
         Some(_) => format!("cannot be read: {error}"),
         None => format!("holds {:?}, not integers", dataset.dtype()),
     }
@@ -99,7 +103,8 @@ pub fn labels(dataset: &Dataset, names: &[String]) -> Result<Vec<i64>, String> {
         return strings.iter().map(|name| place(name)).collect();
     }
     let numbers = dataset.read_array::<Integer>().map_err(|error| unreadable(dataset, &error))?;
-    // An enumeration of known names says what its numbers stand for; another one (a truth value) is its numbers.
+    // An enumeration of known names says what its numbers stand for; another one (a truth value) is
+    // its numbers.
     if let Datatype::Enum { base, members } = dataset.dtype()
         && members.iter().any(|member| names.contains(&member.name))
     {

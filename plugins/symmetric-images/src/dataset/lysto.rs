@@ -22,9 +22,11 @@ pub struct LystoConfig {
     pub path: String,
     /// Name of the dataset of images in it, `[N, H, W, 3]`, integers of any kind from 0 to 255.
     pub images: String,
-    /// Name of the dataset of organs, `[N]`, integers of any kind, an enumeration, or strings; null for no labels.
+    /// Name of the dataset of organs, `[N]`, integers of any kind, an enumeration, or strings; null
+    /// for no labels.
     pub organs: Option<String>,
-    /// Names of the organs in the order of their labels, where the file has strings or an enumeration of such names.
+    /// Names of the organs in the order of their labels, where the file has strings or an
+    /// enumeration of such names.
     pub names: Vec<String>,
     /// Rows and columns that an image is scaled to first.
     #[schemars(range(min = 4, max = 2048))]

@@ -5,6 +5,7 @@
 mod action;
 mod conformance;
 mod data;
+mod files;
 mod kernels;
 mod metrics;
 mod objective;
