@@ -5,7 +5,7 @@
 
 use crate::{
     CovarianceKernel, Dataset, Error, Group, LoadContext, Metric, ModelContext, NoisingProcess,
-    Objective, Plot, Representation, Result, Sampler, Schedule, ScoreModel, StateSpec,
+    Objective, Plot, Representation, Result, Sampler, Schedule, ScoreModel, Split, StateSpec,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -37,6 +37,11 @@ kinds! {
     "dataset" DatasetConfig {
         /// Shapes of the states, without touching files.
         fn spec(&self) -> Result<StateSpec>;
+        /// Number of points in a split where the description alone says it, so that what needs points
+        /// is refused while a configuration is checked.
+        fn split_size(&self, _split: Split) -> Option<u64> {
+            None
+        }
         /// Reads or generates the data.
         fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>>;
     } "JSON description of a [`Dataset`].";
@@ -184,6 +189,45 @@ thread_local! {
 /// The key that marks a slot for a component in a schema; its value is the kind.
 pub const KIND_KEY: &str = "x-isotropy-kind";
 
+/// The key that marks a string as a path relative to the configuration's folder: given by a flag of the
+/// command line it starts at the folder of the shell instead.
+pub const PATH_KEY: &str = "x-isotropy-path";
+
+/// The kinds of which an experiment takes several: each may say a label, which tells two of one sort
+/// apart.
+pub const LABELLED_KINDS: [&str; 2] = ["metric", "plot"];
+
+/// The field of the label, which the component itself never sees.
+pub const LABEL_FIELD: &str = "label";
+
+/// A label: it becomes part of the names of numbers and files.
+pub const LABEL_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._+-]*$";
+
+/// Schema of a component's own properties, without the tag, with the label of a metric or a plot.
+pub fn properties(component: &Component, generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = (component.schema)(generator);
+    if !LABELLED_KINDS.contains(&component.kind) {
+        return schema;
+    }
+    let label = serde_json::json!({
+        "description": "Put before the names of its numbers or of its file, which tells two of one sort apart.",
+        "type": ["string", "null"],
+        "pattern": LABEL_PATTERN,
+        "default": null,
+    });
+    // A component without fields has the schema `null`.
+    if schema.get("type").is_some_and(|name| name == "null") {
+        schema.insert("type".into(), "object".into());
+        schema.insert("additionalProperties".into(), false.into());
+    }
+    let object = schema.ensure_object();
+    let properties = object.entry("properties").or_insert_with(|| serde_json::json!({}));
+    if let Some(properties) = properties.as_object_mut() {
+        properties.insert(LABEL_FIELD.into(), label);
+    }
+    schema
+}
+
 /// Schema of a type whose slots are marks only: `{"x-isotropy-kind": "group"}`.
 pub fn marked_schema(build: impl FnOnce(&mut SchemaGenerator) -> Schema) -> serde_json::Value {
     MARKS_ONLY.set(true);
@@ -216,7 +260,7 @@ fn slot(kind: &str, generator: &mut SchemaGenerator) -> Schema {
 /// A component's schema with its tag among its own properties (an `allOf` next to a schema that
 /// forbids further properties would reject every tag).
 pub fn tagged(component: &Component, generator: &mut SchemaGenerator) -> Schema {
-    let mut value = (component.schema)(generator).to_value();
+    let mut value = properties(component, generator).to_value();
     if let Some(object) = value.as_object_mut() {
         object.insert("type".into(), "object".into());
         object.entry("description").or_insert_with(|| component.summary.into());

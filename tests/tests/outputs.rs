@@ -32,6 +32,7 @@ fn the_run_folder_is_complete_and_its_configuration_runs_again() {
         "metrics.json",
         "tensorboard",
         "log.jsonl",
+        "lock",
     ] {
         assert!(folder.join(name).exists(), "{name}");
         assert!(page.contains(&format!("| `{name}")), "{name} is not documented");
@@ -78,7 +79,7 @@ fn sample_evaluate_and_reproduce_agree_with_the_run() {
 
     let sampled = run(RUNNER, &scratch, &["sample", "--run", "run", "--count", "50"]).with_code(0);
     assert!(sampled.stdout.contains("50 samples"), "{}", sampled.stdout);
-    let samples = tch::Tensor::read_npz(folder.join("samples/samples-50.npz")).unwrap();
+    let samples = tch::Tensor::read_npz(folder.join("samples/samples-50-seed-1.npz")).unwrap();
     let value = &samples.iter().find(|(name, _)| name == "value").expect("value").1;
     assert_eq!(value.size(), [50, 2]);
     // The seed of the run gives its own samples again, since a batch depends on nothing else.

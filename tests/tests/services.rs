@@ -19,6 +19,7 @@ fn a_metric_can_train_the_model_it_needs_and_finds_it_again() {
         data_dir: scratch.path().to_path_buf(),
         config_folder: repository("tests/configs"),
         stop: StopFlag::listen().unwrap(),
+        accept_changed_data: false,
     };
     let load = LoadContext {
         data_dir: scratch.path().to_path_buf(),

@@ -94,6 +94,10 @@ impl DatasetConfig for RotatedDigitsConfig {
             .with_context(UPRIGHT, image(Moves::Fixed)))
     }
 
+    fn split_size(&self, split: Split) -> Option<u64> {
+        u64::try_from(self.validation).ok().filter(|_| split == Split::Validation)
+    }
+
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
         let folder = mnist_folder(context)?;
         Ok(Box::new(RotatedDigits::read(self, &folder, context)?))

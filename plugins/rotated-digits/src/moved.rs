@@ -107,6 +107,10 @@ impl DatasetConfig for MovedDigitsConfig {
             .with_context(UPRIGHT, image(Moves::Fixed)))
     }
 
+    fn split_size(&self, split: Split) -> Option<u64> {
+        u64::try_from(self.validation).ok().filter(|_| split == Split::Validation)
+    }
+
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
         self.check()?;
         Ok(Box::new(MovedDigits::read(self, &mnist_folder(context)?, context)?))

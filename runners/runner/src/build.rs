@@ -3,10 +3,15 @@
 
 use crate::experiment::{Experiment, NoiseOf, Start};
 use crate::guard::guard;
+use crate::labelled::Labelled;
+use crate::{memory, needs};
 use isotropy_core::{
     Drive, Error, Metric, ModelContext, NoisingProcess, Objective, Plot, Representation, Result,
     Sampler, ScoreModel, StateSpec, Streams,
 };
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 use tch::nn::VarStore;
 use tch::{Device, Kind};
@@ -28,9 +33,9 @@ pub struct Built {
     /// The sampler.
     pub sampler: Option<Box<dyn Sampler>>,
     /// Metrics, in the order of the configuration.
-    pub metrics: Vec<Box<dyn Metric>>,
+    pub metrics: Vec<Labelled<Box<dyn Metric>>>,
     /// Plots, in the order of the configuration.
-    pub plots: Vec<Box<dyn Plot>>,
+    pub plots: Vec<Labelled<Box<dyn Plot>>>,
 }
 
 impl Built {
@@ -47,6 +52,10 @@ impl Built {
 pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Built> {
     let streams = Streams::new(experiment.seed);
     let spec = guard("dataset", || experiment.dataset.spec()).map_err(|e| e.under("/dataset"))?;
+    let points = |split| experiment.dataset.split_size(split);
+    needs::of_each_other(experiment)?;
+    needs::of_data(experiment, points)?;
+    needs::of_memory(experiment, &spec, points)?;
     let drive = build_drive(experiment, &spec)?;
     let process = match (&experiment.process, drive) {
         (None, _) => None,
@@ -68,9 +77,11 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
         let context =
             ModelContext { spec: &spec, process: process.as_deref(), symmetry: symmetry.as_ref() };
         let root = store.root();
-        guard("model", || streams.scope("init", 0, || experiment.model.build(&root, &context)))
-            .map_err(|error| error.under("/model"))?
+        let build = || streams.scope("init", 0, || experiment.model.build(&root, &context));
+        memory::within_limits(|| guard("model", build))
+            .map_err(|error| refusal(error).under("/model"))?
     };
+    check_training_memory(experiment, &store)?;
     if kind == Kind::Double {
         store.double();
     }
@@ -78,9 +89,10 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
     let objective = build_objective(experiment, process.as_deref(), model.as_ref())?;
     let sampler = build_sampler(experiment, process.as_deref(), model.as_ref())?;
     let metrics = build_all(&experiment.evaluate.metrics, "/evaluate/metrics", |c| c.build())?;
+    check_metric_names(experiment)?;
     for (k, metric) in metrics.iter().enumerate() {
         let pointer = format!("/evaluate/metrics/{k}");
-        guard("metric", || metric.accepts(process.as_deref(), model.as_ref()))
+        guard("metric", || metric.inner.accepts(process.as_deref(), model.as_ref()))
             .map_err(|error| error.under(&pointer))?;
     }
     let plots = build_all(&experiment.evaluate.plots, "/evaluate/plots", |c| c.build())?;
@@ -89,6 +101,33 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
     check_weights(experiment, objective.as_deref())?;
     crate::sampling::repeats(&experiment.sampling)?;
     Ok(Built { spec, process, symmetry, store, model, objective, sampler, metrics, plots })
+}
+
+/// What libtorch refuses while a model is built is a mistake in its sizes.
+fn refusal(error: Error) -> Error {
+    match error {
+        Error::Tensor { message, .. } if message.contains("allocate memory") => {
+            Error::config("", format!("the model does not fit into memory: {message}"))
+                .with_help("choose smaller sizes")
+        }
+        Error::Tensor { message, .. } => {
+            Error::config("", format!("the model cannot be built: libtorch: {message}"))
+                .with_help("choose other sizes")
+        }
+        other => other,
+    }
+}
+
+/// Weights, gradients, the optimiser's moments and the averages.
+fn check_training_memory(experiment: &Experiment, store: &VarStore) -> Result<()> {
+    let train = &experiment.train;
+    let numbers: f64 = store.trainable_variables().iter().map(|tensor| tensor.numel() as f64).sum();
+    // Weights, gradient, two moments and the room of a step.
+    let copies = if train.steps > 0 { 5 } else { 1 };
+    let copies = (copies + train.ema.len()) as f64;
+    let bytes = numbers * copies * experiment.kind.torch().elt_size_in_bytes() as f64;
+    let what = format!("{copies} numbers for each of {numbers} weights (gradients, averages)");
+    memory::fits(bytes, &what).map_err(|error| error.under("/model"))
 }
 
 fn build_drive(
@@ -165,22 +204,53 @@ fn build_sampler(
 }
 
 fn build_all<C, T>(
-    configs: &[C],
+    configs: &[Labelled<C>],
     pointer: &str,
     build: impl Fn(&C) -> Result<T>,
-) -> Result<Vec<T>> {
+) -> Result<Vec<Labelled<T>>> {
     let built = configs.iter().enumerate().map(|(k, config)| {
-        guard(pointer, || build(config)).map_err(|error| error.under(&format!("{pointer}/{k}")))
+        guard(pointer, || build(&config.inner))
+            .map(|inner| Labelled { label: config.label.clone(), inner })
+            .map_err(|error| error.under(&format!("{pointer}/{k}")))
     });
     built.collect()
 }
 
-fn check_plot_names(plots: &[Box<dyn Plot>]) -> Result<()> {
-    let mut seen = std::collections::BTreeSet::new();
+/// Two metrics of one type report the same names unless a label, or a `name` of their own, tells them
+/// apart.
+fn check_metric_names(experiment: &Experiment) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for (k, metric) in experiment.evaluate.metrics.iter().enumerate() {
+        let fields =
+            serde_json::to_value(&metric.inner).map_err(|e| Error::Other(e.to_string()))?;
+        let own = fields["name"].as_str().map(str::to_string);
+        let kind = metric.inner.typetag_name();
+        if !seen.insert((kind, own, metric.label.clone())) {
+            let message = format!("two metrics '{kind}' would report numbers of the same names");
+            return Err(Error::config(format!("/evaluate/metrics/{k}"), message)
+                .with_help("give one of them a \"label\""));
+        }
+    }
+    Ok(())
+}
+
+fn check_plot_names(plots: &[Labelled<Box<dyn Plot>>]) -> Result<()> {
+    let mut seen = BTreeSet::new();
     for (k, plot) in plots.iter().enumerate() {
-        if !seen.insert(plot.file_stem()) {
-            let message = format!("two plots would write the file '{}.png'", plot.file_stem());
-            return Err(Error::config(format!("/evaluate/plots/{k}"), message));
+        let stem = plot.named(&plot.inner.file_stem());
+        let refuse = |message: String, help: &str| {
+            Err(Error::config(format!("/evaluate/plots/{k}"), message).with_help(help))
+        };
+        if Path::new(&stem).file_name() != Some(OsStr::new(&stem))
+            || stem.chars().any(char::is_control)
+            || stem.len() > 200
+        {
+            let message = format!("'{}' is no plain name for a picture", stem.escape_debug());
+            return refuse(message, "name it without folders and control characters");
+        }
+        if !seen.insert(stem.clone()) {
+            let message = format!("two plots would write the file '{stem}.png'");
+            return refuse(message, "give one of them a \"label\"");
         }
     }
     Ok(())

@@ -38,6 +38,6 @@ impl Lookup for Catalogue {
 
     fn schema(&self, kind: &str, name: &str) -> Option<Value> {
         let component = self.find(kind, name)?;
-        Some(marked_schema(|generator| (component.schema)(generator)))
+        Some(marked_schema(|generator| registry::properties(component, generator)))
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: one place from which help texts and completions come.
 
+use crate::output::say;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -32,7 +33,7 @@ Exit codes: 0 ok, 1 other errors, 2 configuration, 3 data, 4 numbers (NaN, infin
 /// Running an experiment.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// The experiment file.
+    /// The experiment file; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Overrides a value: `--set train.steps=500`; the value is JSON, or text as it stands.
@@ -44,9 +45,21 @@ pub struct RunArgs {
     /// Go on with the run in the folder, or start it where there is none.
     #[arg(long, requires = "config")]
     pub resume: bool,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataFlags,
+}
+
+/// Where the data lie, and whether they must be those of the run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DataFlags {
     /// Where data sets lie [default: $ISOTROPY_DATA, else the user's data folder].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Go on with data that are not those that the run began with; the change is written into its
+    /// manifest.
+    #[arg(long)]
+    pub accept_changed_data: bool,
 }
 
 /// The commands.
@@ -54,7 +67,7 @@ pub struct RunArgs {
 pub enum Command {
     /// Checks experiment files: every mistake, then whether everything they name can be built.
     Validate {
-        /// Experiment files.
+        /// Experiment files; `-` is standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Overrides a value, as for a run.
@@ -86,6 +99,9 @@ pub enum Command {
         /// Write to a file instead.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Replace the file if it is there.
+        #[arg(long, requires = "out")]
+        replace: bool,
     },
     /// Checks components against their mathematics and prints a table.
     Check {
@@ -112,17 +128,21 @@ pub enum Command {
         /// How many.
         #[arg(long, value_name = "N")]
         count: i64,
-        /// Where to write them [default: DIR/samples/samples-N.npz].
+        /// Where to write them [default: DIR/samples/samples-N-seed-S.npz].
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Replace the file if it is there.
+        #[arg(long)]
+        replace: bool,
         /// Seed of these samples [default: the run's seed plus one].
         #[arg(long)]
         seed: Option<u64>,
-        /// Where data sets lie.
-        #[arg(long, value_name = "DIR")]
-        data_dir: Option<PathBuf>,
+        /// The data.
+        #[command(flatten)]
+        data: DataFlags,
     },
-    /// Measures and draws again, from a checkpoint of a run.
+    /// Measures and draws again, from a checkpoint of a run: writes its weights, samples, plots and
+    /// metrics.json anew.
     Evaluate {
         /// The run folder.
         #[arg(long, value_name = "DIR")]
@@ -131,21 +151,25 @@ pub enum Command {
         /// of its own.
         #[arg(long, value_name = "N")]
         step: Option<u64>,
-        /// That folder [default: DIR/evaluations/step-N].
-        #[arg(long, value_name = "DIR", requires = "step")]
-        out: Option<PathBuf>,
-        /// Where data sets lie.
+        /// A folder of its own for what is found; the run is only read [default: DIR, with --step
+        /// DIR/evaluations/step-N].
         #[arg(long, value_name = "DIR")]
-        data_dir: Option<PathBuf>,
+        out: Option<PathBuf>,
+        /// The data.
+        #[command(flatten)]
+        data: DataFlags,
     },
     /// Runs a finished run again from its resolved configuration, and compares weights and metrics.
     Reproduce {
         /// The run folder.
         #[arg(long, value_name = "DIR")]
         run: PathBuf,
-        /// Where data sets lie.
+        /// The folder of the second run [default: DIR-reproduced].
         #[arg(long, value_name = "DIR")]
-        data_dir: Option<PathBuf>,
+        out: Option<PathBuf>,
+        /// The data.
+        #[command(flatten)]
+        data: DataFlags,
     },
     /// Runs the cells of a sweep file, shows how they stand, and reports what they found.
     Sweep(SweepArgs),
@@ -157,6 +181,9 @@ pub enum Command {
         /// The pictures without their extension [default: the file without its own].
         #[arg(long, value_name = "STEM")]
         out: Option<PathBuf>,
+        /// Replace pictures that are there.
+        #[arg(long)]
+        replace: bool,
     },
     /// Lists or brings data sets.
     #[command(subcommand)]
@@ -184,6 +211,15 @@ impl Command {
             | Self::Schema { .. }
             | Self::Check { .. }
             | Self::Data(DataCommand::List { .. })
+            | Self::Sweep(SweepArgs {
+                action:
+                    Some(
+                        SweepAction::Status { .. }
+                        | SweepAction::Report { .. }
+                        | SweepAction::Schema,
+                    ),
+                ..
+            })
             | Self::Doctor { .. }
             | Self::Completions { .. } => true,
             Self::Sample { .. }
@@ -299,7 +335,9 @@ pub enum DataCommand {
     },
 }
 
-/// Writes the completion script for a shell.
+/// Prints the completion script for a shell.
 pub fn completions(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "runner", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "runner", &mut script);
+    say!("{}", String::from_utf8_lossy(&script).trim_end_matches('\n'));
 }

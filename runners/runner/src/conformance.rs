@@ -5,7 +5,7 @@ use crate::build::build;
 use crate::catalogue::Catalogue;
 use crate::experiment::{Experiment, NoiseOf};
 use crate::guard::guard;
-use crate::services::data_folder;
+use crate::services::data_folder_or_none;
 use isotropy_core::conformance::{
     CheckResult, Status, coupled::check_coupled_noise, covariance, group, model, process,
     representation, sampler, schedule,
@@ -261,7 +261,7 @@ fn processes_on(spec: &StateSpec, catalogue: &Catalogue) -> Vec<Option<Box<dyn N
 fn check_dataset(config: &dyn DatasetConfig, streams: &Streams) -> Result<Vec<CheckResult>> {
     let spec = config.spec()?;
     let load = LoadContext {
-        data_dir: data_folder(None),
+        data_dir: data_folder_or_none(None),
         kind: Kind::Float,
         device: Device::Cpu,
         streams: streams.clone(),

@@ -34,6 +34,9 @@ pub fn cuda() -> &'static CudaState {
     })
 }
 
+/// The names of devices, as the schema of an experiment has them.
+pub const PATTERN: &str = r"^(auto|cpu|cuda(:[0-9]{1,3})?)$";
+
 /// The device that a configuration names.
 ///
 /// # Errors
@@ -47,15 +50,18 @@ pub fn resolve(name: &str) -> Result<Device> {
         "cpu" => Ok(Device::Cpu),
         "auto" => Ok(if cuda().devices > 0 { Device::Cuda(0) } else { Device::Cpu }),
         _ => {
-            let index: i64 = match name.strip_prefix("cuda:") {
-                None => 0,
-                Some(index) => index.parse().map_err(|_| {
-                    Error::config(
-                        "/device",
-                        format!("'{name}' is not a device: auto, cpu, cuda, cuda:N"),
-                    )
-                })?,
+            let digits = match name.strip_prefix("cuda") {
+                Some("") => Some("0"),
+                Some(rest) => rest.strip_prefix(':'),
+                None => None,
             };
+            // `parse` takes a sign, which no index has.
+            let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+            let index = digits.filter(plain).and_then(|digits| digits.parse::<i64>().ok());
+            let index = index.ok_or_else(|| {
+                Error::config("/device", format!("there is no device '{name}'"))
+                    .with_help("devices are auto, cpu, cuda and cuda:N")
+            })?;
             let state = cuda();
             if let Some(reason) = &state.failure {
                 return unavailable(format!("no CUDA: {reason}"));

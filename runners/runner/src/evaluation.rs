@@ -39,7 +39,7 @@ impl Report {
             };
             better.insert(m.name.clone(), way.into());
         }
-        json!({
+        let mut value = json!({
             "metrics": metrics,
             "better": better,
             "samples": {
@@ -47,7 +47,15 @@ impl Report {
                 "non_finite": self.non_finite.0,
                 "evaluations_per_sample": self.evaluations,
             },
-        })
+        });
+        // JSON has no such numbers: they are null above, and named here.
+        let wrong = self.measured.iter().filter(|m| !m.value.is_finite());
+        let wrong: Map<String, Value> =
+            wrong.map(|m| (m.name.clone(), m.value.to_string().into())).collect();
+        if !wrong.is_empty() {
+            value["not_finite"] = wrong.into();
+        }
+        value
     }
 
     /// The table that is printed at the end.
@@ -60,6 +68,7 @@ impl Report {
                 Better::Higher => "higher is better",
                 Better::Neither => "",
             };
+            let arrow = if m.value.is_nan() { "not a number" } else { arrow };
             let line = format!("  {:width$}  {:>12}  {arrow}", m.name, significant(m.value));
             text += line.trim_end();
             text.push('\n');
@@ -70,6 +79,32 @@ impl Report {
         }
         text
     }
+}
+
+/// Whether `metrics.json` holds a success: not where a metric that can be better or worse is no
+/// number, nor where no sample is one.
+///
+/// # Errors
+/// `Numbers`, with the metrics and what they are.
+pub fn verdict(metrics: &Value) -> Result<()> {
+    let samples = &metrics["samples"];
+    if let (Some(count @ 1..), Some(bad)) =
+        (samples["count"].as_i64(), samples["non_finite"].as_i64())
+        && bad == count
+    {
+        let message = format!("none of the {count} samples is finite");
+        return Err(Error::Numbers(message));
+    }
+    let judged = |name: &str| metrics["better"][name] != "neither";
+    let wrong = metrics["not_finite"].as_object().into_iter().flatten();
+    let wrong: Vec<String> = wrong
+        .filter(|(name, _)| judged(name))
+        .map(|(name, value)| format!("{name} is {}", value.as_str().unwrap_or("not a number")))
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Numbers(format!("metrics that are not finite numbers: {}", wrong.join(", "))))
 }
 
 fn significant(value: f64) -> String {
@@ -115,8 +150,10 @@ pub fn evaluate(
     let mut measured: Vec<Measured> = Vec::new();
     for (k, metric) in built.metrics.iter().enumerate() {
         let pointer = format!("/evaluate/metrics/{k}");
-        let new = guard(&pointer, || metric.measure(&evaluation)).map_err(|e| e.under(&pointer))?;
+        let new =
+            guard(&pointer, || metric.inner.measure(&evaluation)).map_err(|e| e.under(&pointer))?;
         for m in new {
+            let m = Measured { name: metric.named(&m.name), ..m };
             if measured.iter().any(|other| other.name == m.name) {
                 let message = format!("two metrics both report '{}'", m.name);
                 return Err(Error::config(pointer, message));
@@ -128,8 +165,9 @@ pub fn evaluate(
         let plots = folder.subfolder("plots")?;
         for (k, plot) in built.plots.iter().enumerate() {
             let pointer = format!("/evaluate/plots/{k}");
-            let path = plots.join(format!("{}.png", plot.file_stem()));
-            guard(&pointer, || plot.draw(&evaluation, &path)).map_err(|e| e.under(&pointer))?;
+            let path = plots.join(format!("{}.png", plot.named(&plot.inner.file_stem())));
+            guard(&pointer, || plot.inner.draw(&evaluation, &path))
+                .map_err(|e| e.under(&pointer))?;
         }
     }
     Ok(Report {

@@ -1,16 +1,19 @@
 //! Runs an experiment in its folder: load, train, sample, evaluate.
 
 use crate::build::{Built, build};
+use crate::cli::DataFlags;
 use crate::evaluation::{self, Report};
 use crate::experiment::Experiment;
 use crate::guard::guard;
-use crate::run::folder::read_json;
-use crate::run::{RunFolder, manifest};
+use crate::output::note;
+use crate::run::data::Change;
+use crate::run::folder::{read_config, read_json};
+use crate::run::{RunFolder, manifest, place};
 use crate::sampling::{self, Samples};
 use crate::services::TrainedModels;
 use crate::signals::StopFlag;
 use crate::train::trainer::{self, Trained};
-use crate::{device, memory, resolve};
+use crate::{device, memory, needs, resolve, services};
 use isotropy_core::{Dataset, Error, LoadContext, Result, Streams};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -26,6 +29,8 @@ pub struct Surroundings {
     pub config_folder: PathBuf,
     /// Signals.
     pub stop: StopFlag,
+    /// Whether to go on with data that have changed since the run began.
+    pub accept_changed_data: bool,
 }
 
 /// A run that is set up: built, with its data.
@@ -79,6 +84,7 @@ pub fn prepare(
         streams: Streams::new(experiment.seed),
     };
     let dataset = guard("dataset", || experiment.dataset.load(&load))?;
+    needs::of_data(experiment, |split| dataset.len(split))?;
     Ok(Prepared { built, dataset, load })
 }
 
@@ -107,7 +113,11 @@ pub fn execute(
     started: Instant,
 ) -> Result<Report> {
     let manifest_file = folder.join("manifest.json");
-    if !manifest_file.exists() {
+    if manifest_file.exists() {
+        if let Some(change) = changed_data(experiment, prepared, folder.path(), surroundings)? {
+            change.note_in(folder, "resume", true)?;
+        }
+    } else {
         let threads = experiment.threads.unwrap_or(1);
         let value = manifest::manifest(
             experiment.seed,
@@ -119,26 +129,49 @@ pub fn execute(
         folder.write_json("manifest.json", &value)?;
     }
     let trained = trainer::train(experiment, prepared, folder, surroundings)?;
-    finish(experiment, prepared, &trained, folder, surroundings, &experiment.sampling, started)
+    let (report, metrics) = measure(experiment, prepared, &trained, folder, surroundings, started)?;
+    trainer::log_metrics(folder, &trained, &report)?;
+    folder.write_json("metrics.json", &metrics)?;
+    Ok(report)
 }
 
-/// Samples and evaluates a trained model, and writes samples, plots and metrics.
+/// How the data differ from those that the run in a folder was made with, where that is accepted.
+///
+/// # Errors
+/// A data error where it is not.
+pub fn changed_data(
+    experiment: &Experiment,
+    prepared: &Prepared,
+    run: &Path,
+    surroundings: &Surroundings,
+) -> Result<Option<Change>> {
+    let manifest = read_json(&run.join("manifest.json"))?;
+    let name = experiment.dataset.typetag_name();
+    let change = Change::find(&manifest, prepared.dataset.as_ref(), name);
+    let change = change.map(|c| c.unless(surroundings.accept_changed_data, run)).transpose()?;
+    if let Some(change) = &change {
+        note!("warning: {change}; it is written down in the manifest");
+    }
+    Ok(change)
+}
+
+/// Samples and evaluates a trained model, writes weights, samples and plots, and returns what
+/// belongs into `metrics.json`.
 ///
 /// # Errors
 /// As for [`execute`].
-pub fn finish(
+pub fn measure(
     experiment: &Experiment,
     prepared: &Prepared,
     trained: &Trained,
     folder: &RunFolder,
     surroundings: &Surroundings,
-    sampling: &crate::experiment::Sampling,
     started: Instant,
-) -> Result<Report> {
+) -> Result<(Report, Value)> {
     let services = TrainedModels::new(surroundings, &prepared.load);
     trained.with_sampling_weights(experiment, || {
         save_weights(prepared, &folder.join("weights.safetensors"))?;
-        let samples = draw(prepared, sampling, &surroundings.stop)?;
+        let samples = draw(prepared, &experiment.sampling, &surroundings.stop)?;
         if let Some(samples) = &samples {
             save_samples(samples, &folder.subfolder("samples")?.join("samples.npz"))?;
         }
@@ -158,9 +191,7 @@ pub fn finish(
             "peak_memory_bytes": memory::peak_memory_bytes(),
             "seconds": started.elapsed().as_secs_f64(),
         });
-        trainer::log_metrics(folder, trained, &report)?;
-        folder.write_json("metrics.json", &metrics)?;
-        Ok(report)
+        Ok((report, metrics))
     })
 }
 
@@ -189,7 +220,7 @@ pub fn save_samples(samples: &Samples, path: &Path) -> Result<()> {
     {
         named.push((format!("{part}_{name}"), field.tensor.to_device(tch::Device::Cpu)));
     }
-    let temporary = path.with_extension("tmp.npz");
+    let temporary = place::temporary(path);
     let write = || -> Result<()> {
         Tensor::write_npz(&named, &temporary)
             .map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
@@ -216,25 +247,37 @@ fn save_weights(prepared: &Prepared, path: &Path) -> Result<()> {
     crate::checkpoint::write_safetensors(path, &named)
 }
 
-/// Opens a finished run: its experiment, built, with the trained weights.
+/// A run that is read: built, with its data, without weights yet.
+pub struct Reopened {
+    /// The resolved configuration as it lies there.
+    pub config: Value,
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Built, with its data.
+    pub prepared: Prepared,
+    /// Where it finds things.
+    pub surroundings: Surroundings,
+    /// How the data differ from those of the run, where that was accepted.
+    pub change: Option<Change>,
+}
+
+/// Reads a run: nothing is written and no lock is taken, so it may lie where one cannot write.
 ///
 /// # Errors
-/// When it is not a run folder or has no checkpoint.
-pub fn reopen(
-    path: &Path,
-    data_dir: &Path,
-    stop: &StopFlag,
-) -> Result<(Experiment, RunFolder, Prepared, Surroundings)> {
-    let (folder, config) = RunFolder::existing(path)?;
-    let mut experiment = resolve::parse(config)?;
+/// When it is not a run folder, or the data are others and that is not accepted.
+pub fn reopen(path: &Path, data: &DataFlags, stop: StopFlag) -> Result<Reopened> {
+    let config = read_config(path)?;
+    let mut experiment = resolve::parse(config.clone())?;
     let device = settle(&mut experiment, None)?;
-    let manifest = read_json(&folder.join("manifest.json"))?;
+    let manifest = read_json(&path.join("manifest.json"))?;
     let config_folder = manifest["config_folder"].as_str().unwrap_or(".");
     let surroundings = Surroundings {
-        data_dir: data_dir.to_path_buf(),
+        data_dir: services::data_folder_or_none(data.data_dir.clone()),
         config_folder: PathBuf::from(config_folder),
-        stop: stop.clone(),
+        stop,
+        accept_changed_data: data.accept_changed_data,
     };
     let prepared = prepare(&experiment, device, &surroundings)?;
-    Ok((experiment, folder, prepared, surroundings))
+    let change = changed_data(&experiment, &prepared, path, &surroundings)?;
+    Ok(Reopened { config, experiment, prepared, surroundings, change })
 }

@@ -1,5 +1,7 @@
 //! What an experiment file says: the top level of the configuration.
 
+use crate::device;
+use crate::labelled::Labelled;
 use crate::train::learning_rate::LearningRateConfig;
 use crate::train::optimizer::OptimizerConfig;
 use isotropy_core::{
@@ -9,6 +11,9 @@ use isotropy_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// One name of a folder or a file: it never leads elsewhere.
+pub const PLAIN_NAME: &str = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$";
+
 /// An experiment: what is diffused, along which fields, with which network, and how the result is
 /// judged.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -17,8 +22,9 @@ pub struct Experiment {
     /// Version of the configuration format; this runner reads 1.
     #[schemars(range(min = 1, max = 1))]
     pub schema: u32,
-    /// Short name; the run folder is `runs/NAME` unless `--out` says otherwise.
-    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    /// Short name of letters, digits and `._+-` that begins with a letter or a digit; the run folder
+    /// is `runs/NAME` unless `--out` says otherwise.
+    #[schemars(regex(pattern = PLAIN_NAME), length(max = 200))]
     pub name: String,
     /// What the experiment shows, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -26,9 +32,9 @@ pub struct Experiment {
     /// Seed of every random number of the run.
     #[serde(default)]
     pub seed: u64,
-    /// Where tensors live: `auto` (CUDA where there is some), `cpu`, `cuda`, `cuda:N`.
+    /// Where tensors live: `auto` (CUDA where there is some), `cpu`, `cuda` or `cuda:N`.
     #[serde(default = "auto")]
-    #[schemars(regex(pattern = r"^(auto|cpu|cuda(:[0-9]{1,3})?)$"))]
+    #[schemars(regex(pattern = device::PATTERN))]
     pub device: String,
     /// Kind of floating-point numbers.
     #[serde(default)]
@@ -132,6 +138,7 @@ pub struct Train {
     /// Stop when the validation loss has not improved; null never stops early.
     pub early_stop: Option<EarlyStop>,
     /// Start from the weights in this file (safetensors; relative to the configuration's folder).
+    #[schemars(extend("x-isotropy-path" = true))]
     pub init_from: Option<String>,
 }
 
@@ -255,11 +262,12 @@ pub enum Start {
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluate {
     /// Points of the test split to compare with; null for all (at most 10,000 of an endless split).
+    #[schemars(range(min = 1))]
     pub reference: Option<i64>,
     /// Metrics.
-    pub metrics: Vec<Box<dyn MetricConfig>>,
+    pub metrics: Vec<Labelled<Box<dyn MetricConfig>>>,
     /// Pictures.
-    pub plots: Vec<Box<dyn PlotConfig>>,
+    pub plots: Vec<Labelled<Box<dyn PlotConfig>>>,
 }
 
 fn auto() -> String {

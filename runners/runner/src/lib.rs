@@ -14,7 +14,9 @@ pub mod evaluation;
 pub mod execute;
 pub mod experiment;
 pub mod guard;
+pub mod labelled;
 pub mod memory;
+pub mod needs;
 pub mod output;
 mod plugins;
 pub mod progress;
@@ -32,6 +34,7 @@ use cli::{Cli, Command, DataCommand};
 use isotropy_core::Error;
 use output::note;
 use resolve::Refusal;
+use services::data_folder;
 use std::process::ExitCode;
 
 /// The whole program: parses the command line, runs the command, prints errors, returns the exit
@@ -40,13 +43,21 @@ pub fn main() -> ExitCode {
     guard::install_hook();
     memory::keep_freed();
     let cli = Cli::parse();
-    if cli.command.as_ref().is_some_and(Command::only_prints) {
+    let prints = cli.command.as_ref().is_some_and(Command::only_prints);
+    if prints {
         output::end_with_the_reader();
     }
     // A panic that no guard caught is a defect of the runner; even then the exit code is documented.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(cli)));
     match outcome {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+        // A run is done whether or not its last words were heard; what only prints is not.
+        Ok(Ok(())) => match output::lost() {
+            Err(error) => {
+                report(&Refusal::Error(error));
+                if prints { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            }
+            Ok(()) => ExitCode::SUCCESS,
+        },
         Ok(Err(refusal)) => {
             report(&refusal);
             ExitCode::from(exit_code(&refusal))
@@ -56,7 +67,6 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Refusal> {
-    let data = services::data_folder;
     match cli.command {
         None => match &cli.run.config {
             Some(config) => commands::run::run(config, &cli.run)?,
@@ -76,30 +86,34 @@ fn dispatch(cli: Cli) -> Result<(), Refusal> {
             let (kind, name) = (kind.unwrap_or_default(), name.unwrap_or_default());
             commands::catalogue::describe(&kind, &name)?;
         }
-        Some(Command::Schema { out }) => commands::catalogue::schema(out.as_deref())?,
+        Some(Command::Schema { out, replace }) => {
+            commands::catalogue::schema(out.as_deref(), replace)?;
+        }
         Some(Command::Check { kind, name, config, all, json }) => {
             let what = commands::check::Subject::from_flags(kind, name, config, all)?;
             commands::check::check(&what, json)?;
         }
-        Some(Command::Sample { run, count, out, seed, data_dir }) => {
-            commands::rerun::sample(&run, count, out, seed, &data(data_dir))?;
+        Some(Command::Sample { run, count, out, replace, seed, data }) => {
+            commands::rerun::Draw { run, count, out, replace, seed }.draw(&data)?;
         }
-        Some(Command::Evaluate { run, step, out, data_dir }) => {
-            commands::rerun::evaluate(&run, step, out, &data(data_dir))?;
+        Some(Command::Evaluate { run, step, out, data }) => {
+            commands::rerun::evaluate(&run, step, out, &data)?;
         }
-        Some(Command::Reproduce { run, data_dir }) => {
-            commands::reproduce::reproduce(&run, &data(data_dir))?;
+        Some(Command::Reproduce { run, out, data }) => {
+            commands::reproduce::reproduce(&run, out, &data)?;
         }
-        Some(Command::Chart { file, out }) => commands::chart::chart(&file, out)?,
+        Some(Command::Chart { file, out, replace }) => {
+            commands::chart::chart(&file, out, replace)?;
+        }
         Some(Command::Sweep(args)) => commands::sweep::sweep(&args)?,
         Some(Command::Data(DataCommand::List { data_dir })) => {
-            commands::data::list(&data(data_dir));
+            commands::data::list(&data_folder(data_dir)?);
         }
         Some(Command::Data(DataCommand::Fetch { name, from, data_dir })) => {
-            commands::data::fetch(&data(data_dir), &name, from)?;
+            commands::data::fetch(&data_folder(data_dir)?, &name, from)?;
         }
         Some(Command::Doctor { data_dir }) => {
-            if !commands::doctor::doctor(&data(data_dir)) {
+            if !commands::doctor::doctor(&data_folder(data_dir)?) {
                 return Err(Error::Other("doctor found faults; see above".into()).into());
             }
         }

@@ -1,7 +1,7 @@
 //! From a file and flags to a configuration that is complete and correct.
 
 use crate::catalogue::Catalogue;
-use crate::config::{self, Diagnostic, Diagnostics, Loaded, Span};
+use crate::config::{self, Diagnostic, Diagnostics, Loaded, Source, Span};
 use crate::experiment::Experiment;
 use crate::run::folder::read_json;
 use isotropy_core::registry::marked_schema;
@@ -9,6 +9,7 @@ use isotropy_core::{Error, Result};
 use schemars::JsonSchema;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why a configuration was refused.
 #[derive(Debug)]
@@ -46,7 +47,8 @@ pub struct Resolved {
 /// # Errors
 /// All mistakes of the file at once.
 pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
-    if let Some(place) = sweep_key(path) {
+    let source = config::extends::read_source(path, 0).map_err(Diagnostics::one)?;
+    if let Some(place) = sweep_key(&source) {
         let message = "this is a sweep file, which stands for many experiments";
         let help = format!(
             "`runner sweep {0} --dry-run` checks it and shows its cells, `runner sweep {0}` runs them",
@@ -56,22 +58,17 @@ pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
     }
     let catalogue = Catalogue::new()?;
     let schema = marked_schema(Experiment::json_schema);
-    let loaded = config::load(path, sets, &schema, &catalogue)?;
+    let loaded = config::load::load_source(path, source, sets, &schema, &catalogue)?;
     let experiment = parse(loaded.value.clone())?;
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
+    let folder = Path::new(".").join(config::extends::folder_of(path));
     let folder = folder.canonicalize().map_err(|e| Error::io(&folder, e))?;
     let folder = origin(path, &folder).unwrap_or(folder);
     Ok(Resolved { experiment, loaded, folder })
 }
 
-/// Where a file says that it is a sweep: the name of its base or of its axes, which no experiment has. What is wrong with
-/// a file that cannot be read is said by reading it as an experiment.
-fn sweep_key(path: &Path) -> Option<Span> {
-    let source = config::extends::read_source(path, 0).ok()?;
-    let root = config::parse::parse(&source).root?;
+/// Where a file says that it is a sweep: the name of its base or of its axes, which no experiment has.
+fn sweep_key(source: &Arc<Source>) -> Option<Span> {
+    let root = config::parse::parse(source).root?;
     let member = root.get("base").or_else(|| root.get("axes"))?;
     Some(member.key_origin.clone())
 }

@@ -3,6 +3,7 @@
 use crate::build::Built;
 use crate::experiment::{NoiseOf, Sampling, Start};
 use crate::guard::guard;
+use crate::needs;
 use crate::progress::Progress;
 use crate::signals::StopFlag;
 use isotropy_core::{
@@ -41,14 +42,7 @@ pub fn sample(
         .ok_or_else(|| Error::config("/sampler", "nothing can be sampled without a `sampler`"))?;
     let process = built.process.as_deref().expect("a sampler is only built beside a process");
     let repeats = repeats(options)?;
-    if options.start == Start::Input
-        && let Some(len) = dataset.len(Split::Test)
-        && (len as i64) < options.count / repeats
-    {
-        let inputs = options.count / repeats;
-        let message = format!("{inputs} inputs were asked for; the test split has {len}");
-        return Err(Error::config("/sampling/count", message));
-    }
+    needs::inputs(options, dataset.len(Split::Test))?;
     // The symmetry that noise is coupled to.
     let symmetry = built.symmetry.as_deref().filter(|_| options.noise == NoiseOf::Coupled);
     let _no_grad = tch::no_grad_guard();

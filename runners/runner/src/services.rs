@@ -80,15 +80,16 @@ impl Services for TrainedModels<'_> {
         let prepared = prepare(&experiment, device, &surroundings)?;
         let key = short_digest(&json!([origin(&prepared)?, value]).to_string());
         let name = format!("{}-{key}", experiment.name);
-        let folder_path = cache_folder().join("trained").join(&name);
-        let folder = RunFolder::open(&folder_path, &value, true)?;
+        let folder_path = cache_folder()?.join("trained").join(&name);
+        // A finished one is only read, perhaps from a cache that others keep.
         if !finished(&folder_path) {
+            let folder = RunFolder::open(&folder_path, &value, true)?;
             note!("training '{}' (kept in {})", experiment.name, folder_path.display());
             // Metrics are measured without gradients; training inside one needs them again.
             tch::with_grad(|| execute(&experiment, &prepared, &folder, &surroundings, started))?;
         }
-        trainer::load_sampling_weights(&experiment, &prepared, &folder)?;
-        let weights = folder.join("weights.safetensors");
+        trainer::load_sampling_weights(&experiment, &prepared, &folder_path)?;
+        let weights = folder_path.join("weights.safetensors");
         let bytes = std::fs::read(&weights).map_err(|error| Error::io(&weights, error))?;
         let judge = json!({"folder": name, "weights_sha256": digest(&bytes)});
         self.judges.borrow_mut().insert(config.to_string(), judge);
@@ -104,26 +105,44 @@ fn short_digest(text: &str) -> String {
     digest(text.as_bytes())[..12].to_string()
 }
 
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
+}
+
 /// `ISOTROPY_CACHE`, else the user's cache folder.
-pub fn cache_folder() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = || variable("HOME").unwrap_or_else(|| PathBuf::from("."));
-    let per_user = || {
-        if cfg!(target_os = "macos") {
-            home().join("Library/Caches")
-        } else {
-            home().join(".cache")
-        }
-    };
-    variable("ISOTROPY_CACHE")
-        .unwrap_or_else(|| variable("XDG_CACHE_HOME").unwrap_or_else(per_user).join("isotropy"))
+///
+/// # Errors
+/// When neither is known: nothing is put into the current folder instead.
+pub fn cache_folder() -> Result<PathBuf> {
+    let of_user = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+    let per_user = || Some(variable("HOME")?.join(of_user));
+    let folder = variable("ISOTROPY_CACHE")
+        .or_else(|| Some(variable("XDG_CACHE_HOME").or_else(per_user)?.join("isotropy")));
+    folder.ok_or_else(|| {
+        Error::config("", "there is no folder for trained models: HOME is not set")
+            .with_help("name one in the environment variable ISOTROPY_CACHE")
+    })
 }
 
 /// `--data-dir`, else `ISOTROPY_DATA`, else the user's data folder.
-pub fn data_folder(given: Option<PathBuf>) -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = || variable("HOME").unwrap_or_else(|| PathBuf::from("."));
-    given.or_else(|| variable("ISOTROPY_DATA")).unwrap_or_else(|| {
-        variable("XDG_DATA_HOME").unwrap_or_else(|| home().join(".local/share")).join("isotropy")
+///
+/// # Errors
+/// When none is known: nothing is read from or put into the current folder instead.
+pub fn data_folder(given: Option<PathBuf>) -> Result<PathBuf> {
+    let per_user = || Some(variable("HOME")?.join(".local/share"));
+    let folder = given
+        .or_else(|| variable("ISOTROPY_DATA"))
+        .or_else(|| Some(variable("XDG_DATA_HOME").or_else(per_user)?.join("isotropy")));
+    folder.ok_or_else(|| {
+        Error::config("", "there is no folder for data: HOME is not set")
+            .with_help("name one with --data-dir or in the environment variable ISOTROPY_DATA")
+    })
+}
+
+/// The folder of [`data_folder`], for experiments that may need none: where it is not known, what looks
+/// for data in it finds nothing and names the reason.
+pub fn data_folder_or_none(given: Option<PathBuf>) -> PathBuf {
+    data_folder(given).unwrap_or_else(|_| {
+        PathBuf::from("/no-data-folder (set HOME, ISOTROPY_DATA or --data-dir)")
     })
 }

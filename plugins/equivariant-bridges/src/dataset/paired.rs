@@ -70,6 +70,10 @@ impl DatasetConfig for PairedConfig {
         Ok(self.parts()?.0)
     }
 
+    fn split_size(&self, split: Split) -> Option<u64> {
+        self.inner.split_size(split)
+    }
+
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
         let (spec, augmentation) = self.parts()?;
         let inner = self.inner.load(context).map_err(|error| error.under("/inner"))?;

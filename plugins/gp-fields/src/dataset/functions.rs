@@ -7,7 +7,8 @@ use super::sawtooth::{self, Sawtooth};
 use super::synthetic::{Protocol, Synthetic};
 use super::task::{Region, TaskConfig};
 use isotropy_core::{
-    CovarianceKernelConfig, Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec,
+    CovarianceKernelConfig, Dataset, DatasetConfig, Error, LoadContext, Moves, Result, Split,
+    StateSpec,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -200,6 +201,15 @@ impl FunctionsConfig {
 impl DatasetConfig for FunctionsConfig {
     fn spec(&self) -> Result<StateSpec> {
         Ok(self.checked()?.1.spec(1, 1))
+    }
+
+    fn split_size(&self, split: Split) -> Option<u64> {
+        let size = match split {
+            Split::Train => self.functions?,
+            Split::Validation => self.validation,
+            Split::Test => self.test,
+        };
+        u64::try_from(size).ok()
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {

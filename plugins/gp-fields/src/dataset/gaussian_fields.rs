@@ -8,7 +8,8 @@ use super::points::PointsConfig;
 use super::synthetic::{Protocol, Synthetic};
 use super::task::{Region, TaskConfig};
 use isotropy_core::{
-    CovarianceKernelConfig, Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec,
+    CovarianceKernelConfig, Dataset, DatasetConfig, Error, LoadContext, Moves, Result, Split,
+    StateSpec,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -163,6 +164,15 @@ impl GaussianFieldsConfig {
 impl DatasetConfig for GaussianFieldsConfig {
     fn spec(&self) -> Result<StateSpec> {
         Ok(self.checked()?.1.spec(self.dimension, self.outputs()))
+    }
+
+    fn split_size(&self, split: Split) -> Option<u64> {
+        let size = match split {
+            Split::Train => self.fields?,
+            Split::Validation => self.validation,
+            Split::Test => self.test,
+        };
+        u64::try_from(size).ok()
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {

@@ -193,6 +193,14 @@ macro_rules! toy_density {
                 super::points::spec(self)
             }
 
+            fn split_size(&self, split: isotropy_core::Split) -> Option<u64> {
+                Some(match split {
+                    isotropy_core::Split::Train => self.points,
+                    isotropy_core::Split::Validation => self.validation_points,
+                    isotropy_core::Split::Test => self.test_points,
+                })
+            }
+
             fn load(
                 &self,
                 context: &isotropy_core::LoadContext,

@@ -16,6 +16,7 @@ use tch::{Kind, Tensor};
 #[serde(deny_unknown_fields)]
 pub struct DigitAccuracyConfig {
     /// Configuration of the classifier, relative to this file; trained on first use.
+    #[schemars(extend("x-isotropy-path" = true))]
     pub classifier: String,
 }
 
@@ -60,7 +61,12 @@ impl Metric for DigitAccuracyConfig {
             Measured::neutral("digit_accuracy_input", all(&hits(&judged.input)?)),
         ];
         measured.extend(per_digit.iter().enumerate().map(|(digit, &accuracy)| {
-            Measured::higher(format!("digit_accuracy_of_{digit}"), accuracy)
+            let name = format!("digit_accuracy_of_{digit}");
+            // Of a digit that is not among the samples nothing is measured.
+            match accuracy.is_nan() {
+                true => Measured::neutral(name, accuracy),
+                false => Measured::higher(name, accuracy),
+            }
         }));
         Ok(measured)
     }

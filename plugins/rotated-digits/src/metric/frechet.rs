@@ -20,6 +20,7 @@ use tch::{Device, Kind, Tensor};
 #[serde(deny_unknown_fields)]
 pub struct FrechetPerDigitConfig {
     /// Configuration of the classifier, relative to this file; trained on first use.
+    #[schemars(extend("x-isotropy-path" = true))]
     pub classifier: String,
 }
 

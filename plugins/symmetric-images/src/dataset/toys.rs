@@ -3,7 +3,7 @@
 use super::spec;
 use super::table::{Images, Part};
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec, Streams,
+    Dataset, DatasetConfig, Error, LoadContext, Result, Split, StateSpec, Streams,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,10 @@ impl DatasetConfig for ToyImagesConfig {
             return Err(Error::config("/count", "there must be at least one image"));
         }
         Ok(spec([self.channels, SIDE, SIDE], true))
+    }
+
+    fn split_size(&self, _split: Split) -> Option<u64> {
+        u64::try_from(self.count).ok()
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {

@@ -13,7 +13,7 @@ use tch::{CModule, Device, Kind, Tensor};
 pub enum Features {
     /// The configuration of a classifier, relative to this file; trained on first use. It sees the images
     /// as they are, so train it on the same dataset.
-    Classifier(String),
+    Classifier(#[schemars(extend("x-isotropy-path" = true))] String),
     /// A network in a file: the Inception network, for distances that compare with published ones.
     TorchScript(TorchScript),
 }

@@ -3,7 +3,9 @@
 use crate::catalogue::Catalogue;
 use crate::config::Lookup;
 use crate::experiment::Experiment;
+use crate::output::say;
 use crate::run::folder::write_atomically;
+use crate::run::place;
 use isotropy_core::registry::KINDS;
 use isotropy_core::{Component, Error, Result};
 use schemars::generate::SchemaSettings;
@@ -33,17 +35,17 @@ pub fn list(kind: Option<&str>, as_json: bool) -> Result<()> {
                        "crate": c.crate_name, "version": c.version})
             })
             .collect();
-        println!("{}", pretty(&Value::Array(array))?);
+        say!("{}", pretty(&Value::Array(array))?);
         return Ok(());
     }
     let width = chosen.iter().map(|c| c.name.len()).max().unwrap_or(0);
     let mut last = "";
     for component in chosen {
         if component.kind != last {
-            println!("{}{}", if last.is_empty() { "" } else { "\n" }, component.kind);
+            say!("{}{}", if last.is_empty() { "" } else { "\n" }, component.kind);
             last = component.kind;
         }
-        println!("  {:width$}  {}", component.name, component.summary);
+        say!("  {:width$}  {}", component.name, component.summary);
     }
     Ok(())
 }
@@ -63,7 +65,7 @@ pub fn describe(kind: &str, name: &str) -> Result<()> {
         };
         Error::config("", format!("there is no {kind} '{name}'")).with_help(help)
     })?;
-    print!("{}", description(component, &catalogue)?);
+    say!("{}", description(component, &catalogue)?.trim_end_matches('\n'));
     Ok(())
 }
 
@@ -73,18 +75,18 @@ pub fn describe(kind: &str, name: &str) -> Result<()> {
 /// When a component's example is not JSON.
 pub fn describe_all() -> Result<()> {
     let catalogue = Catalogue::new()?;
-    println!("# Components\n");
-    println!("Made by `runner describe --all` from the components themselves.");
+    say!("# Components\n");
+    say!("Made by `runner describe --all` from the components themselves.");
     let mut last = "";
     for component in catalogue.components() {
         if component.kind != last {
-            println!("\n## {}", component.kind);
+            say!("\n## {}", component.kind);
             last = component.kind;
         }
-        println!("\n### {}\n", component.name);
+        say!("\n### {}\n", component.name);
         let text = description(component, &catalogue)?;
         // The first line repeats the heading.
-        println!("{}", text.split_once('\n').map_or("", |(_, rest)| rest.trim()));
+        say!("{}", text.split_once('\n').map_or("", |(_, rest)| rest.trim()));
     }
     Ok(())
 }
@@ -175,8 +177,11 @@ fn capital(text: &str) -> String {
 /// Prints or writes the JSON schema of experiment files.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn schema(out: Option<&Path>) -> Result<()> {
+/// When the file cannot be written, or is there and may not be replaced.
+pub fn schema(out: Option<&Path>, replace: bool) -> Result<()> {
+    if let Some(path) = out {
+        place::try_file(path, replace)?;
+    }
     let generator = SchemaSettings::draft2020_12().into_generator();
     let schema = generator.into_root_schema_for::<Experiment>();
     let mut text = pretty(schema.as_value())?;
@@ -184,7 +189,7 @@ pub fn schema(out: Option<&Path>) -> Result<()> {
     match out {
         Some(path) => write_atomically(path, text.as_bytes()),
         None => {
-            print!("{text}");
+            say!("{}", text.trim_end_matches('\n'));
             Ok(())
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::catalogue::Catalogue;
 use crate::device;
+use crate::output::say;
 use crate::run::manifest::libtorch_version;
 use isotropy_core::{DATA_SOURCES, PLUGINS};
 use std::path::Path;
@@ -14,9 +15,9 @@ pub fn doctor(data_dir: &Path) -> bool {
     let mut well = true;
     let mut line = |good: bool, what: &str, found: String, remedy: &str| {
         well &= good;
-        println!("{} {what:<10} {found}", if good { "ok   " } else { "FAULT" });
+        say!("{} {what:<10} {found}", if good { "ok   " } else { "FAULT" });
         if !good {
-            println!("                 {remedy}");
+            say!("                 {remedy}");
         }
     };
 

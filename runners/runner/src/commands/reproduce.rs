@@ -1,52 +1,51 @@
 //! `runner reproduce`: the same configuration once more, and whether it ends the same.
 
-use crate::execute::{Surroundings, execute, finished, prepare, settle};
+use crate::cli::DataFlags;
+use crate::evaluation::verdict;
+use crate::execute::{Reopened, execute, finished, reopen};
 use crate::output::say;
-use crate::resolve::parse;
 use crate::run::RunFolder;
-use crate::run::folder::read_json;
+use crate::run::folder::{read_config, read_json};
 use crate::signals::StopFlag;
 use isotropy_core::{Error, Result};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-/// Runs the resolved configuration of a finished run in `DIR-reproduced` and compares the digest of
-/// the weights and every metric.
+/// Runs the resolved configuration of a finished run in another folder (`DIR-reproduced` unless `out`
+/// names one) and compares the digest of the weights and every metric. The run is only read.
 ///
 /// # Errors
 /// When the run is not finished, or something differs.
-pub fn reproduce(run: &Path, data_dir: &Path) -> Result<()> {
+pub fn reproduce(run: &Path, out: Option<PathBuf>, data: &DataFlags) -> Result<()> {
     let started = Instant::now();
     let stop = StopFlag::listen()?;
-    let (original, config) = RunFolder::existing(run)?;
+    read_config(run)?;
     if !finished(run) {
         let message = format!("{} is not finished", run.display());
         return Err(Error::data(message, "finish it with --resume"));
     }
-    let expected = read_json(&original.join("metrics.json"))?;
-    let manifest = read_json(&original.join("manifest.json"))?;
-    let mut experiment = parse(config.clone())?;
-    let device = settle(&mut experiment, None)?;
-    let mut name = run.as_os_str().to_os_string();
-    name.push("-reproduced");
-    let path = PathBuf::from(name);
-    if finished(&path) {
-        let message = format!("{} holds an earlier reproduction", path.display());
-        return Err(Error::config("", message).with_help("remove it or move it away"));
-    }
-    let surroundings = Surroundings {
-        data_dir: data_dir.to_path_buf(),
-        config_folder: PathBuf::from(manifest["config_folder"].as_str().unwrap_or(".")),
-        stop,
+    let expected = read_json(&run.join("metrics.json"))?;
+    let path = match out {
+        Some(out) => out,
+        None => beside(run)?,
     };
-    let prepared = prepare(&experiment, device, &surroundings)?;
+    if finished(&path) {
+        let message =
+            format!("{} holds a finished run, perhaps an earlier reproduction", path.display());
+        return Err(Error::config("", message)
+            .with_help("remove it or move it away, or choose another folder with --out"));
+    }
+    let Reopened { config, experiment, prepared, surroundings, change } = reopen(run, data, stop)?;
     // An interrupted reproduction goes on.
     let folder = RunFolder::open(&path, &config, true)?;
     execute(&experiment, &prepared, &folder, &surroundings, started)?;
+    if let Some(change) = change {
+        change.note_in(&folder, "reproduce", false)?;
+    }
     let found = read_json(&folder.join("metrics.json"))?;
     let mut differences = Vec::new();
-    for part in ["metrics", "samples", "training"] {
+    for part in ["metrics", "not_finite", "samples", "training"] {
         let keys = expected[part].as_object().into_iter().flatten().map(|(key, _)| key);
         for key in keys {
             let (old, new) = (&expected[part][key], &found[part][key]);
@@ -57,16 +56,26 @@ pub fn reproduce(run: &Path, data_dir: &Path) -> Result<()> {
             }
         }
     }
-    let digest = |folder: &RunFolder| -> Option<String> {
+    let digest = |folder: &Path| -> Option<String> {
         let bytes = std::fs::read(folder.join("weights.safetensors")).ok()?;
         Some(Sha256::digest(bytes).iter().take(8).map(|b| format!("{b:02x}")).collect())
     };
-    if digest(&original) != digest(&folder) {
+    if digest(run) != digest(folder.path()) {
         differences.push("weights".into());
     }
     if differences.is_empty() {
         say!("reproduced bit for bit in {}", path.display());
-        return Ok(());
+        return verdict(&found);
     }
     Err(Error::Other(format!("not reproduced: {} differ", differences.join(", "))))
+}
+
+/// `DIR-reproduced`, also where `DIR` ends in a slash or is a point.
+fn beside(run: &Path) -> Result<PathBuf> {
+    let named = match run.components().next_back() {
+        Some(Component::Normal(_)) => run.to_path_buf(),
+        _ => run.canonicalize().map_err(|e| Error::io(run, e))?,
+    };
+    let name = named.file_name().unwrap_or_default().to_string_lossy();
+    Ok(named.with_file_name(format!("{name}-reproduced")))
 }

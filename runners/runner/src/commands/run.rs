@@ -1,13 +1,14 @@
 //! `runner --config FILE`.
 
 use crate::cli::RunArgs;
+use crate::evaluation::verdict;
 use crate::execute::{Surroundings, execute, finished, prepare, settle};
 use crate::output::say;
 use crate::progress::duration;
 use crate::resolve::{Refusal, resolve, to_json};
 use crate::run::RunFolder;
 use crate::run::folder::read_json;
-use crate::services::data_folder;
+use crate::services::data_folder_or_none;
 use crate::signals::StopFlag;
 use crate::train::flat::FlatParameters;
 use crate::train::trainer::load_initial_weights;
@@ -39,12 +40,13 @@ pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
             path.display(),
             path.join("metrics.json").display()
         );
-        return Ok(());
+        return Ok(verdict(&read_json(&path.join("metrics.json"))?)?);
     }
     let surroundings = Surroundings {
-        data_dir: data_folder(args.data_dir.clone()),
+        data_dir: data_folder_or_none(args.data.data_dir.clone()),
         config_folder: resolved.folder.clone(),
         stop: StopFlag::listen()?,
+        accept_changed_data: args.data.accept_changed_data,
     };
     // Everything is built and the data are read before the folder exists, so that what cannot work
     // leaves nothing behind.
@@ -69,7 +71,7 @@ pub fn run(config: &Path, args: &RunArgs) -> Result<(), Refusal> {
     say!("\n{} ({})", resolved.experiment.name, duration(started.elapsed().as_secs_f64()));
     say!("{}", report.table().trim_end());
     print_files(&folder)?;
-    Ok(())
+    Ok(verdict(&report.to_json())?)
 }
 
 /// Says where the results lie.

@@ -5,7 +5,7 @@ use crate::cli::{Launch, SweepAction, SweepArgs};
 use crate::output::{note, say};
 use crate::progress::duration;
 use crate::resolve::Refusal;
-use crate::services::data_folder;
+use crate::services::data_folder_or_none;
 use crate::signals::StopFlag;
 use crate::sweep::cell::State;
 use crate::sweep::estimate::{Rates, steps_for_minutes};
@@ -44,7 +44,7 @@ pub fn sweep(args: &SweepArgs) -> Result<(), Refusal> {
         }
         Some(SweepAction::Schema) => schema(),
         Some(SweepAction::Cell { list, index, data_dir }) => {
-            run_cell(list, *index, &data_folder(data_dir.clone()))
+            run_cell(list, *index, &data_folder_or_none(data_dir.clone()))
         }
         None => match &args.file {
             Some(file) => run(file, args),
@@ -80,7 +80,7 @@ impl Places {
             (None, Some(_)) => PathBuf::from("cells"),
             (None, None) => PathBuf::from("../../cells"),
         };
-        let data = absolute(&data_folder(args.data_dir.clone()))?;
+        let data = absolute(&data_folder_or_none(args.data_dir.clone()))?;
         Ok(Self { folder, cells, data })
     }
 }

@@ -1,5 +1,6 @@
 //! `runner validate FILE...`.
 
+use crate::output::say;
 use crate::resolve::{Refusal, resolve};
 use isotropy_core::Error;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ pub fn validate(files: &[PathBuf], sets: &[String]) -> Result<(), Refusal> {
     let mut wrong = 0;
     for file in files {
         match check(file, sets) {
-            Ok(parameters) => println!("{}: ok ({parameters} parameters)", file.display()),
+            Ok(parameters) => say!("{}: ok ({parameters} parameters)", file.display()),
             Err(refusal) => {
                 wrong += 1;
                 crate::report(&refusal);

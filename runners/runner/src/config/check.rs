@@ -6,8 +6,8 @@
 //!
 //! Checked are `type`, `properties`, `required`, `additionalProperties` and `unevaluatedProperties`,
 //! `patternProperties` of integer keys, `items`, `prefixItems`, `minItems`, `maxItems`, `enum`, `const`, the four
-//! bounds of numbers and those of the integer formats and `f32`, `minLength`, `maxLength`, `$ref`, `allOf`, `anyOf` and
-//! `oneOf` (read like `anyOf`). `pattern` and other keywords are left to serde.
+//! bounds of numbers and those of the integer formats and `f32`, `minLength`, `maxLength`, `pattern`, `$ref`, `allOf`,
+//! `anyOf` and `oneOf` (read like `anyOf`). Other keywords are left to serde.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -44,15 +44,25 @@ const ALTERNATIVE_COST: usize = 10;
 ///
 /// Numbers beyond `f64` are not reported here (see [`overflows`]).
 pub fn check(root: &Node, schema: &Json, lookup: &dyn Lookup) -> Vec<Diagnostic> {
+    check_and_find_paths(root, schema, lookup).0
+}
+
+/// As [`check`]; also tells where strings stand that the schemas mark as paths.
+pub(crate) fn check_and_find_paths(
+    root: &Node,
+    schema: &Json,
+    lookup: &dyn Lookup,
+) -> (Vec<Diagnostic>, Vec<Vec<String>>) {
     let mut checker = Checker {
         lookup,
         schemas: HashMap::new(),
         path: Vec::new(),
         found: Vec::new(),
+        paths: Vec::new(),
         budget: BUDGET,
     };
     checker.node(root, &View::of(Scoped { document: schema, schema }));
-    checker.found
+    (checker.found, checker.paths)
 }
 
 /// Numbers that do not fit into 64-bit floats, anywhere in the tree.
@@ -73,6 +83,8 @@ struct Checker<'l> {
     schemas: HashMap<(String, String), Option<Rc<Json>>>,
     path: Vec<String>,
     found: Vec<Diagnostic>,
+    /// Where strings stand that are paths.
+    paths: Vec<Vec<String>>,
     budget: usize,
 }
 

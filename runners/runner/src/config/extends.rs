@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::diagnose::{Diagnostic, Label};
 use super::parse;
@@ -15,6 +16,9 @@ pub const MAX_BYTES: u64 = 1_000_000;
 
 /// A chain of files that extend each other may be this long.
 const LONGEST_CHAIN: usize = 32;
+
+/// The path that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// The name of the field that names the extended file.
 const EXTENDS: &str = "extends";
@@ -31,6 +35,16 @@ pub(crate) struct Chain {
 
 /// Reads `path` and the chain of files above it; `first_order` sorts these files among all sources.
 pub(crate) fn read_chain(path: &Path, first_order: usize) -> Chain {
+    chain_from(path, read_file(path, first_order), first_order)
+}
+
+/// The chain of files above one that has been read: a pipe gives its text once.
+pub(crate) fn chain_above(path: &Path, source: Arc<Source>, first_order: usize) -> Chain {
+    chain_from(path, Ok(source), first_order)
+}
+
+fn chain_from(path: &Path, first: Result<Arc<Source>, Unread>, first_order: usize) -> Chain {
+    let mut first = Some(first);
     let mut chain = Chain { root: None, files: Vec::new(), problems: Vec::new() };
     let mut trees: Vec<Node> = Vec::new();
     let mut identities: Vec<PathBuf> = Vec::new();
@@ -41,7 +55,8 @@ pub(crate) fn read_chain(path: &Path, first_order: usize) -> Chain {
         let order = first_order + chain.files.len();
         let from = links.last();
         identities.push(path.canonicalize().unwrap_or_else(|_| path.clone()));
-        let source = match read_file(&path, order) {
+        let read = first.take().unwrap_or_else(|| read_file(&path, order));
+        let source = match read {
             Ok(source) => source,
             Err((unread, message, help)) => {
                 chain.problems.push(unreadable(&path, &unread, &message, help, from));
@@ -106,8 +121,7 @@ fn take_extends(tree: &mut Node, path: &Path) -> Result<Option<(PathBuf, Span)>,
     match &node.value {
         Value::Invalid => Ok(None),
         Value::String(name) if !name.is_empty() && !name.contains('\0') => {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            Ok(Some((folder.join(name), node.origin)))
+            Ok(Some((folder_of(path).join(name), node.origin)))
         }
         _ => {
             let message =
@@ -138,7 +152,7 @@ fn cycle(files: &[PathBuf], parent: &Path, link: &Span, links: &[Span]) -> Diagn
 /// The message for a file that could not be read, shown at the `extends` that names it, if one does.
 fn unreadable(
     path: &Path,
-    unread: &std::sync::Arc<Source>,
+    unread: &Arc<Source>,
     message: &str,
     help: Option<String>,
     from: Option<&Span>,
@@ -161,19 +175,30 @@ fn unreadable(
     diagnostic
 }
 
-/// Reads one file that extends nothing (a sweep); `order` sorts it among all sources.
+/// The folder that relative paths in a configuration start from. What comes through standard input or
+/// a pipe of the shell has none of its own, so there they start at the shell's folder.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let piped = path == Path::new(STANDARD_INPUT)
+        || ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder));
+    match path.parent() {
+        Some(parent) if !piped => parent,
+        _ => Path::new(""),
+    }
+}
+
+/// Reads one file without what it extends; `order` sorts it among all sources.
 ///
 /// # Errors
 /// The diagnostic of a file that cannot be read.
-pub(crate) fn read_source(path: &Path, order: usize) -> Result<std::sync::Arc<Source>, Diagnostic> {
+pub(crate) fn read_source(path: &Path, order: usize) -> Result<Arc<Source>, Diagnostic> {
     read_file(path, order)
         .map_err(|(unread, message, help)| unreadable(path, &unread, &message, help, None))
 }
 
-type Unread = (std::sync::Arc<Source>, String, Option<String>);
+type Unread = (Arc<Source>, String, Option<String>);
 
 /// The text of a file, or a source for its name, why it cannot be read, and what may help.
-fn read_file(path: &Path, order: usize) -> Result<std::sync::Arc<Source>, Unread> {
+fn read_file(path: &Path, order: usize) -> Result<Arc<Source>, Unread> {
     let name = path.display().to_string();
     let fail = |message: String, help: Option<String>| {
         (Source::file(name.clone(), "", order), message, help)
@@ -190,18 +215,23 @@ fn read_file(path: &Path, order: usize) -> Result<std::sync::Arc<Source>, Unread
         std::io::ErrorKind::PermissionDenied => fail("permission denied".into(), None),
         _ => fail(error.to_string(), None),
     };
-    let metadata = std::fs::metadata(path).map_err(|error| of_io(&error))?;
-    if metadata.is_dir() {
-        return Err(fail("it is a folder, not a file".into(), None));
-    }
-    if metadata.len() > MAX_BYTES {
-        return Err(too_large(format!("the file has {} bytes", metadata.len())));
-    }
     let mut bytes = Vec::new();
     // Pipes and devices have no length to ask for, so the limit is kept while reading too.
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| of_io(&error))?;
+    if path == Path::new(STANDARD_INPUT) {
+        let input = std::io::stdin().lock();
+        input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| of_io(&error))?;
+    } else {
+        let metadata = std::fs::metadata(path).map_err(|error| of_io(&error))?;
+        if metadata.is_dir() {
+            return Err(fail("it is a folder, not a file".into(), None));
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(too_large(format!("the file has {} bytes", metadata.len())));
+        }
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+            .map_err(|error| of_io(&error))?;
+    }
     if bytes.len() as u64 > MAX_BYTES {
         return Err(too_large("the file is too large".into()));
     }

@@ -1,6 +1,7 @@
 //! The whole way from a path and flags to a checked value.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -38,7 +39,27 @@ pub fn load(
     schema: &Json,
     lookup: &dyn Lookup,
 ) -> Result<Loaded, Diagnostics> {
-    let chain = extends::read_chain(path, 0);
+    load_chain(path, extends::read_chain(path, 0), sets, schema, lookup)
+}
+
+/// As [`load`], of a file whose text has been read.
+pub(crate) fn load_source(
+    path: &Path,
+    source: Arc<Source>,
+    sets: &[String],
+    schema: &Json,
+    lookup: &dyn Lookup,
+) -> Result<Loaded, Diagnostics> {
+    load_chain(path, extends::chain_above(path, source, 0), sets, schema, lookup)
+}
+
+fn load_chain(
+    path: &Path,
+    chain: extends::Chain,
+    sets: &[String],
+    schema: &Json,
+    lookup: &dyn Lookup,
+) -> Result<Loaded, Diagnostics> {
     let mut problems = chain.problems;
     let mut root = chain.root;
     for (i, set) in sets.iter().enumerate() {
@@ -91,8 +112,23 @@ pub(crate) fn check_tree(root: &mut Node, schema: &Json, lookup: &dyn Lookup) ->
     }
     let mut problems: Vec<Diagnostic> = check_version(root).into_iter().collect();
     check::overflows(root, &mut problems);
-    problems.extend(check::check(root, schema, lookup));
+    let (found, paths) = check::check_and_find_paths(root, schema, lookup);
+    problems.extend(found);
+    for path in paths {
+        if let Some(node) = root.descend_mut(path.iter().map(String::as_str)) {
+            from_the_shell(node);
+        }
+    }
     problems
+}
+
+/// A relative path that a flag gives starts where the flag was written: in the folder of the shell.
+fn from_the_shell(node: &mut Node) {
+    if let (true, Value::String(text)) = (node.origin.source.is_flag(), &mut node.value)
+        && let Ok(path) = std::path::absolute(&*text)
+    {
+        *text = path.to_string_lossy().into_owned();
+    }
 }
 
 /// Files of a chain are counted from 0, flags from here.

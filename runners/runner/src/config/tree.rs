@@ -88,6 +88,20 @@ impl Node {
         (node, true)
     }
 
+    /// The node at a path of names and array indices, to change it.
+    pub(crate) fn descend_mut<'a>(
+        &mut self,
+        path: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&mut Node> {
+        path.into_iter().try_fold(self, |node, step| match &mut node.value {
+            Value::Object(members) => {
+                members.iter_mut().find(|member| member.key == step).map(|member| &mut member.node)
+            }
+            Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
     /// Whether this node or one below it was written in a `--set` flag.
     pub(crate) fn touched_by_flag(&self) -> bool {
         self.origin.source.is_flag()

@@ -6,12 +6,14 @@
 //! checkpoints/     the last few and the best
 //! tensorboard/     one event file
 //! log.jsonl        one line for every log entry
-//! samples/         samples.npz, and weights.safetensors beside it
+//! samples/         samples.npz of the run, samples-N-seed-S.npz of `runner sample`
+//! weights.safetensors  the weights that samples were drawn with
 //! plots/           PNG
 //! metrics.json     written last
-//! lock             held while a process writes here
+//! lock             held while a process writes here; empty, and of no use afterwards
 //! ```
 
+use super::place;
 use isotropy_core::{Error, Result};
 use serde_json::Value;
 use std::fs::{File, TryLockError};
@@ -32,6 +34,7 @@ impl RunFolder {
     /// # Errors
     /// When the folder exists and `resume` is not set, or when it holds something else.
     pub fn check(path: &Path, config: &Value, resume: bool) -> Result<()> {
+        place::check_folder(path)?;
         let config_file = path.join("config.json");
         let exists = path.exists()
             && std::fs::read_dir(path).map_err(|e| Error::io(path, e))?.next().is_some();
@@ -66,25 +69,23 @@ impl RunFolder {
     /// another process writes to it.
     pub fn open(path: &Path, config: &Value, resume: bool) -> Result<Self> {
         Self::check(path, config, resume)?;
-        std::fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
+        std::fs::create_dir_all(path).map_err(|e| place::unwritable(path, e))?;
         let lock = lock(path)?;
         let folder = Self { path: path.to_path_buf(), _lock: lock };
-        if !folder.join("config.json").exists() {
+        // What may differ on resume is written down as it is now.
+        if read_json(&folder.join("config.json")).ok().as_ref() != Some(config) {
             folder.write_json("config.json", config)?;
         }
         Ok(folder)
     }
 
-    /// Opens a finished or interrupted run for sampling and evaluation.
+    /// Opens the folder of a finished or interrupted run to write to it.
     ///
     /// # Errors
     /// When it is not a run folder, or another process writes to it.
-    pub fn existing(path: &Path) -> Result<(Self, Value)> {
-        let config = read_json(&path.join("config.json")).map_err(|error| {
-            Error::config("", format!("{} is not a run folder: {error}", path.display()))
-                .with_help("name a folder that `runner --config FILE --out DIR` has made")
-        })?;
-        Ok((Self { path: path.to_path_buf(), _lock: lock(path)? }, config))
+    pub fn existing(path: &Path) -> Result<Self> {
+        read_config(path)?;
+        Ok(Self { path: path.to_path_buf(), _lock: lock(path)? })
     }
 
     /// The folder itself.
@@ -124,7 +125,7 @@ impl RunFolder {
 /// # Errors
 /// When it cannot be written; the file that was there before stays.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("tmp");
+    let temporary = place::temporary(path);
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
@@ -135,6 +136,17 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         // The half-written file is of no use; the error that matters is the first one.
         let _ = std::fs::remove_file(&temporary);
         Error::io(path, error)
+    })
+}
+
+/// The resolved configuration of a run, for those who only read: no lock is taken, nothing is written.
+///
+/// # Errors
+/// When it is not a run folder.
+pub fn read_config(path: &Path) -> Result<Value> {
+    read_json(&path.join("config.json")).map_err(|error| {
+        Error::config("", format!("{} is not a run folder: {error}", path.display()))
+            .with_help("name a folder that `runner --config FILE --out DIR` has made")
     })
 }
 
@@ -155,7 +167,7 @@ fn lock(path: &Path) -> Result<File> {
         .write(true)
         .truncate(false)
         .open(&file_path)
-        .map_err(|e| Error::io(&file_path, e))?;
+        .map_err(|e| place::unwritable(&file_path, e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Other(format!(
@@ -171,15 +183,28 @@ fn lock(path: &Path) -> Result<File> {
 fn only_leftovers(path: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))? {
         let name = entry.map_err(|e| Error::io(path, e))?.file_name();
-        if name != "lock" && name != "config.tmp" {
+        if name != "lock" && path.join(&name) != place::temporary(&path.join("config.json")) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
+/// What a run may differ in when it goes on: fields that change none of its numbers.
+const FREE: &[&str] = &[
+    "/name",
+    "/description",
+    "/train/log_every",
+    "/train/histogram_every",
+    "/train/checkpoint/every",
+    "/train/checkpoint/keep",
+];
+
 /// Where two configurations differ first, in words.
 fn first_difference(stored: &Value, given: &Value, pointer: &str) -> Option<String> {
+    if FREE.contains(&pointer) {
+        return None;
+    }
     match (stored, given) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
@@ -187,6 +212,7 @@ fn first_difference(stored: &Value, given: &Value, pointer: &str) -> Option<Stri
                 let pointer = format!("{pointer}/{key}");
                 match (a.get(key), b.get(key)) {
                     (Some(a), Some(b)) => first_difference(a, b, &pointer),
+                    _ if FREE.contains(&pointer.as_str()) => None,
                     (a, b) => Some(differ(&pointer, a, b)),
                 }
             })

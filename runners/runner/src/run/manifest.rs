@@ -1,5 +1,6 @@
 //! `manifest.json`: what a run was made with.
 
+use super::data;
 use crate::device;
 use isotropy_core::{Dataset, PLUGINS};
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ pub fn manifest(
 ) -> Value {
     let mut plugins: Vec<_> = PLUGINS.iter().collect();
     plugins.sort_by_key(|plugin| plugin.name);
-    json!({
+    let mut value = json!({
         "isotropy": env!("CARGO_PKG_VERSION"),
         "git": git_revision(config_folder),
         "binary_sha256": binary_digest(),
@@ -27,13 +28,15 @@ pub fn manifest(
         "device": device::name(device),
         "threads": threads,
         "seed": seed,
-        "data": dataset.digests().iter().map(|(n, d)| json!({"file": n, "sha256": d})).collect::<Vec<_>>(),
-        "data_facts": dataset.facts().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "config_folder": config_folder.display().to_string(),
         "host": std::fs::read_to_string("/etc/hostname").map(|h| h.trim().to_string()).ok(),
         "started": std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or(0),
-    })
+    });
+    if let (Some(value), Value::Object(data)) = (value.as_object_mut(), data::describe(dataset)) {
+        value.extend(data);
+    }
+    value
 }
 
 /// The revision of the checkout that the configuration lies in, with `+changes` when files differ;

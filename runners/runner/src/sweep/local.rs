@@ -240,7 +240,8 @@ impl Scheduler<'_> {
         let seconds = done.started.elapsed().as_secs_f64();
         let finished = crate::execute::finished(&done.folder.run());
         match (status.code(), finished) {
-            (Some(0), true) => {
+            // 4: its metrics are written, and some are not finite, which its table shows.
+            (Some(0 | 4), true) => {
                 self.tally.finished += 1;
                 self.overview.finished(done.cell, &done.folder, Some(seconds));
             }

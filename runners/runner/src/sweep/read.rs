@@ -2,7 +2,7 @@
 
 use super::file::{Axis, Base, Search, SweepFile};
 use super::labels::{axis_name, is_label, label_of, number_of};
-use crate::config::extends::{read_chain, read_source};
+use crate::config::extends::{folder_of, read_chain, read_source};
 use crate::config::load::check_tree;
 use crate::config::overrides::Override;
 use crate::config::parse;
@@ -151,10 +151,7 @@ impl Reader<'_> {
 
     /// The base with its files and folder.
     fn base(&mut self, path: &Path) -> (Option<Node>, Vec<PathBuf>, PathBuf) {
-        let here = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
+        let here = Path::new(".").join(folder_of(path));
         let whole = |folder: &Path| folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
         let place = self.node("base").clone();
         match &self.file.base {

@@ -7,7 +7,7 @@
 use super::cell::{CellFolder, Failure, State};
 use super::file::Resources;
 use super::plan::{Cell, Plan};
-use crate::cli::RunArgs;
+use crate::cli::{DataFlags, RunArgs};
 use crate::output::{note, say};
 use crate::resolve::Refusal;
 use crate::signals::StopFlag;
@@ -306,7 +306,7 @@ pub fn run_cell(list: &Path, index: usize, data_dir: &Path) -> Result<(), Refusa
         sets: Vec::new(),
         out: Some(cell.run()),
         resume: true,
-        data_dir: Some(data_dir.to_path_buf()),
+        data: DataFlags { data_dir: Some(data_dir.to_path_buf()), ..DataFlags::default() },
     };
     let outcome = crate::commands::run::run(&config, &arguments);
     match &outcome {

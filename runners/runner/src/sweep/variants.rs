@@ -10,9 +10,10 @@ use crate::config::tree::{Node, Value};
 use crate::config::{Diagnostic, Diagnostics};
 use crate::experiment::{Experiment, Start};
 use crate::guard::guard;
+use crate::labelled::Labelled;
 use crate::resolve::{Refusal, Resolved, parse};
 use isotropy_core::registry::marked_schema;
-use isotropy_core::{Error, FreshNoise, State, Streams};
+use isotropy_core::{Error, FreshNoise, Metric, State, Streams};
 use schemars::JsonSchema;
 use std::collections::HashMap;
 
@@ -140,7 +141,10 @@ pub fn resolve(sweep: &Sweep, combinations: &[Vec<usize>]) -> Result<Vec<Variant
                 let trainable = built.store.trainable_variables();
                 let parameters = trainable.iter().map(|tensor| tensor.numel() as i64).sum();
                 let experiment = resolved.experiment;
-                let reports = built.metrics.iter().flat_map(|metric| metric.reports()).collect();
+                let named = |metric: &Labelled<Box<dyn Metric>>| -> Vec<String> {
+                    metric.inner.reports().iter().map(|name| metric.named(name)).collect()
+                };
+                let reports = built.metrics.iter().flat_map(named).collect();
                 let choices = choices.clone();
                 variants.push(Variant { choices, name, experiment, parameters, reports });
             }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::numbers;
 use tch::{Device, Kind, TchError, Tensor, nn::VarStore};
 
 /// Elements between possible starts of a variable in the flat buffer.
@@ -46,6 +47,12 @@ pub enum FlatError {
         /// The same of what was given.
         found: String,
     },
+    /// Named tensors hold numbers that are not finite, or too large for the model's kind.
+    #[error("weights are not finite: {}", tensors.join("; "))]
+    NotFinite {
+        /// Name, shape and count of each tensor, a few at most.
+        tensors: Vec<String>,
+    },
     /// The loss is not a single number.
     #[error("the loss must hold one element, got shape {0:?}")]
     LossShape(Vec<i64>),
@@ -69,6 +76,7 @@ impl From<FlatError> for isotropy_core::Error {
             FlatError::Mismatch { .. } => {
                 Self::data(error.to_string(), "use weights that the same model was trained to")
             }
+            FlatError::NotFinite { .. } => Self::Numbers(error.to_string()),
             FlatError::Rate { .. } => Self::config("/train/ema", error.to_string()),
             other => Self::Other(other.to_string()),
         }
@@ -300,20 +308,23 @@ impl FlatParameters {
     }
 
     /// Builds [`Weights`] from tensors named `<prefix><variable>`; names without the prefix are left alone. Tensors may
-    /// be of another kind and device and are converted.
+    /// be on another device and of another precision, and are converted; floating numbers are never made from
+    /// integers, nor the reverse.
     ///
     /// # Errors
-    /// [`FlatError::Mismatch`] names every tensor that is missing, unknown, or of the wrong shape.
+    /// [`FlatError::Mismatch`] names every tensor that is missing, unknown, or of the wrong shape or sort of number,
+    /// [`FlatError::NotFinite`] those that hold NaN or infinity once they are converted.
     pub fn gather(
         &self,
         tensors: &BTreeMap<String, Tensor>,
         prefix: &str,
     ) -> Result<Weights, FlatError> {
-        let shapes = self.variables.iter().map(|v| (v.name.as_str(), v.shape.clone()));
-        let shapes = shapes.chain(self.buffers.iter().map(|(n, t)| (n.as_str(), t.size())));
+        let own = self.variables.iter().map(|v| (v.name.as_str(), &v.tensor));
+        let own = own.chain(self.buffers.iter().map(|(name, tensor)| (name.as_str(), tensor)));
         let mut problems = Vec::new();
         let mut known = BTreeSet::new();
-        for (name, shape) in shapes {
+        for (name, tensor) in own {
+            let shape = tensor.size();
             let full = format!("{prefix}{name}");
             match tensors.get(&full) {
                 None => problems.push(format!("`{full}` is missing")),
@@ -321,6 +332,13 @@ impl FlatParameters {
                     problems.push(format!(
                         "`{full}` has shape {:?}, the model needs {shape:?}",
                         t.size()
+                    ));
+                }
+                Some(t) if t.is_floating_point() != tensor.is_floating_point() => {
+                    problems.push(format!(
+                        "`{full}` holds {}, the model needs {}",
+                        sort_of(t),
+                        sort_of(tensor)
                     ));
                 }
                 Some(_) => {}
@@ -343,6 +361,13 @@ impl FlatParameters {
             let mut new = own.f_empty_like()?;
             new.f_copy_(&tensors[&format!("{prefix}{name}")])?;
             buffers.push((name.clone(), new));
+        }
+        let named = self.views(&parameters)?;
+        let wrong = named.iter().chain(&buffers);
+        let wrong = wrong.filter_map(|(name, t)| numbers::describe(&format!("{prefix}{name}"), t));
+        let wrong: Vec<String> = wrong.take(5).collect();
+        if !wrong.is_empty() {
+            return Err(FlatError::NotFinite { tensors: wrong });
         }
         Ok(Weights { parameters, buffers })
     }
@@ -390,6 +415,12 @@ impl FlatParameters {
         );
         Err(FlatError::Mismatch { problems: vec![problem] })
     }
+}
+
+/// Integers are no weights, and weights are no counters.
+fn sort_of(tensor: &Tensor) -> String {
+    let sort = if tensor.is_floating_point() { "floating" } else { "whole" };
+    format!("{sort} numbers ({:?})", tensor.kind())
 }
 
 /// Refuses `other` unless it shares the shape, kind and device of `reference`.

@@ -3,6 +3,7 @@
 use super::flat::FlatParameters;
 use super::window::Summary;
 use isotropy_core::{Error, Result};
+use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 /// Tensors that a message names at most.
@@ -38,22 +39,38 @@ pub fn check_steps(
 /// # Errors
 /// `Numbers`, with the names of the tensors.
 pub fn check_weights(step: u64, parameters: &FlatParameters) -> Result<()> {
-    if count_not_finite(parameters.buffer()) == 0 {
+    let buffers = parameters.buffers().iter();
+    if count_not_finite(parameters.buffer()) == 0 && not_finite(buffers.clone()).is_empty() {
         return Ok(());
     }
-    let list = not_finite(parameters.named()?.iter()).join("; ");
+    let list = not_finite(parameters.named()?.iter().chain(buffers)).join("; ");
     Err(Error::Numbers(format!(
         "weights are not finite after step {step} (its loss and gradient were): {list}; {REMEDY}"
     )))
 }
 
+/// Refuses tensors that are not finite.
+///
+/// # Errors
+/// `Numbers`, with their names.
+pub fn check_tensors(tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let list = tensors.iter().filter_map(|(name, tensor)| describe(name, tensor));
+    let list: Vec<String> = list.take(NAMED).collect();
+    if list.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Numbers(format!("not finite: {}", list.join("; "))))
+}
+
 /// The first few tensors that are not finite: name, shape, how many of how many.
 fn not_finite<'a>(tensors: impl Iterator<Item = &'a (String, Tensor)>) -> Vec<String> {
-    let describe = |(name, tensor): &(String, Tensor)| {
-        let bad = count_not_finite(tensor);
-        (bad > 0).then(|| format!("{name} {:?}: {bad} of {}", tensor.size(), tensor.numel()))
-    };
-    tensors.filter_map(describe).take(NAMED).collect()
+    tensors.filter_map(|(name, tensor)| describe(name, tensor)).take(NAMED).collect()
+}
+
+/// A tensor that is not finite: name, shape, how many of how many.
+pub(super) fn describe(name: &str, tensor: &Tensor) -> Option<String> {
+    let bad = count_not_finite(tensor);
+    (bad > 0).then(|| format!("{name} {:?}: {bad} of {}", tensor.size(), tensor.numel()))
 }
 
 fn count_not_finite(tensor: &Tensor) -> i64 {

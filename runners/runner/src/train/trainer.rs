@@ -7,7 +7,7 @@ use super::columns::ColumnTraining;
 use super::early_stop::EarlyStopping;
 use super::ema::Ema;
 use super::equivariance::equivariance_error;
-use super::flat::{FlatParameters, Weights};
+use super::flat::{FlatError, FlatParameters, Weights};
 use super::learning_rate::LearningRate;
 use super::numbers;
 use super::optimizer::{Optimizer, clip_by_norm, gradient_norm};
@@ -23,7 +23,7 @@ use crate::run::{JsonLog, RunFolder};
 use crate::tensorboard::EventWriter;
 use isotropy_core::{Error, Loss, LossContext, Result, Split, dataset};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tch::Tensor;
 
@@ -36,8 +36,8 @@ pub struct Trained {
     validation: Option<f64>,
     best: Option<f64>,
     equivariance: Option<f64>,
-    events: PathBuf,
-    events_offset: u64,
+    /// The event file and where training ended in it; none of a run that is only read.
+    events: Option<(PathBuf, u64)>,
 }
 
 impl Trained {
@@ -139,67 +139,117 @@ pub fn train(
     training.close()
 }
 
-/// Restores the state of a run from its last checkpoint, without training.
+/// Reads the last checkpoint of a run (of one without training its weights) into the model of
+/// `prepared`. Nothing in the folder is changed.
 ///
 /// # Errors
 /// When there is none, or it does not fit.
-pub fn restore(
-    experiment: &Experiment,
-    prepared: &Prepared,
-    folder: &RunFolder,
-) -> Result<Trained> {
-    let stop = crate::signals::StopFlag::listen()?;
-    let surroundings =
-        Surroundings { data_dir: PathBuf::new(), config_folder: PathBuf::from("."), stop };
-    let training = Loop::open(experiment, prepared, folder, &surroundings)?;
-    if training.step == 0 && experiment.train.steps > 0 {
-        let message = format!("{} holds no checkpoint", folder.path().display());
-        return Err(Error::data(
-            message,
-            "train it first: runner --config FILE --resume --out DIR",
-        ));
+pub fn restore(experiment: &Experiment, prepared: &Prepared, run: &Path) -> Result<Trained> {
+    let parameters = FlatParameters::new(&prepared.built.store)?;
+    let mut trained = Trained {
+        ema: Ema::new(&parameters, &experiment.train.ema, true)?,
+        parameters,
+        step: 0,
+        stopped_early: false,
+        validation: None,
+        best: None,
+        equivariance: None,
+        events: None,
+    };
+    let found = checkpoint::latest_valid(&run.join("checkpoints"))?;
+    for warning in &found.warnings {
+        note!("warning: {warning}");
     }
-    training.close()
+    let Some(loaded) = found.checkpoint else {
+        if experiment.train.steps > 0 {
+            let message = format!("{} holds no checkpoint", run.display());
+            return Err(Error::data(
+                message,
+                "train it first: runner --config FILE --resume --out DIR",
+            ));
+        }
+        load_sampling_weights(experiment, prepared, run)?;
+        trained.ema = Ema::new(&trained.parameters, &experiment.train.ema, true)?;
+        return Ok(trained);
+    };
+    let of = |error: FlatError| in_checkpoint(error.into(), &loaded);
+    trained.parameters.load(&loaded.model).map_err(of)?;
+    trained.ema.load(&trained.parameters, &loaded.state).map_err(of)?;
+    let early: EarlyStopping = read_extra(&loaded, "early_stop")?;
+    trained.step = loaded.step;
+    trained.stopped_early = early.stopped;
+    trained.best = early.best;
+    trained.validation = loaded.extra["validation_loss"].as_f64();
+    trained.equivariance = loaded.extra["equivariance_error"].as_f64();
+    Ok(trained)
+}
+
+/// Names the checkpoint in an error about its numbers.
+fn in_checkpoint(error: Error, loaded: &checkpoint::Loaded) -> Error {
+    match error {
+        Error::Numbers(what) => Error::Numbers(format!("{}: {what}", loaded.folder.display())),
+        Error::Data { message, help } => {
+            Error::data(format!("{}: {message}", loaded.folder.display()), help)
+        }
+        other => other,
+    }
+}
+
+fn read_extra<T: serde::de::DeserializeOwned>(loaded: &checkpoint::Loaded, key: &str) -> Result<T> {
+    serde_json::from_value(loaded.extra[key].clone())
+        .map_err(|error| Error::data(format!("{}: {key}: {error}", loaded.folder.display()), ""))
 }
 
 /// Puts the weights that samples are drawn with into the model of `prepared`, for good.
 ///
 /// # Errors
-/// When the run holds no weights, or they do not fit the model.
+/// When the run holds no weights, or they do not fit the model or are not finite.
 pub fn load_sampling_weights(
     experiment: &Experiment,
     prepared: &Prepared,
-    folder: &RunFolder,
+    run: &Path,
 ) -> Result<()> {
     let parameters = FlatParameters::new(&prepared.built.store)?;
-    if parameters.count() == 0 {
+    if parameters.count() == 0 && parameters.buffers().is_empty() {
         return Ok(());
     }
-    let path = folder.join("weights.safetensors");
+    let path = run.join("weights.safetensors");
     let tensors = checkpoint::read_safetensors(&path).map_err(|error| {
         Error::data(error.to_string(), format!("finish the run '{}' first", experiment.name))
     })?;
-    parameters.load(&tensors)?;
-    Ok(())
+    parameters.load(&tensors).map_err(|error| match Error::from(error) {
+        Error::Numbers(what) => Error::Numbers(format!("{}: {what}", path.display())),
+        Error::Data { message, help } => {
+            Error::data(format!("{}: {message}", path.display()), help)
+        }
+        other => other,
+    })
 }
 
 /// Loads the weights that `train.init_from` names; returns whether it names any.
 ///
 /// # Errors
-/// A configuration error when the file cannot be read or does not fit the model.
+/// A configuration error when the file cannot be read or does not fit the model, `Numbers` when it
+/// holds weights that are not finite.
 pub fn load_initial_weights(
     experiment: &Experiment,
     surroundings: &Surroundings,
     parameters: &FlatParameters,
 ) -> Result<bool> {
     let Some(file) = &experiment.train.init_from else { return Ok(false) };
-    let refuse = |error: &dyn std::fmt::Display| {
-        Error::config("/train/init_from", error.to_string())
-            .with_help("name a weights.safetensors of a run with the same model")
-    };
     let path = surroundings.config_folder.join(file);
-    let tensors = checkpoint::read_safetensors(&path).map_err(|error| refuse(&error))?;
-    parameters.load(&tensors).map_err(|error| refuse(&error))?;
+    let refuse = |error: Error| match error {
+        Error::Numbers(what) => Error::Numbers(format!("{}: {what}", path.display())),
+        other => {
+            let text = other.to_string();
+            let place = path.display().to_string();
+            let named = if text.contains(&place) { text } else { format!("{place}: {text}") };
+            Error::config("/train/init_from", named)
+                .with_help("name a weights.safetensors of a run with the same model")
+        }
+    };
+    let tensors = checkpoint::read_safetensors(&path).map_err(refuse)?;
+    parameters.load(&tensors).map_err(|error| refuse(error.into()))?;
     Ok(true)
 }
 
@@ -208,8 +258,9 @@ pub fn load_initial_weights(
 /// # Errors
 /// When the event file cannot be written.
 pub fn log_metrics(folder: &RunFolder, trained: &Trained, report: &Report) -> Result<()> {
+    let Some((file, offset)) = &trained.events else { return Ok(()) };
     // The offset after training: an evaluation that was cut off is replaced, not repeated.
-    let mut events = EventWriter::resume(&trained.events, trained.events_offset)?;
+    let mut events = EventWriter::resume(file, *offset)?;
     for m in report.measured.iter().filter(|m| m.value.is_finite()) {
         events.scalar(&format!("metrics/{}", m.name), trained.step as i64, m.value as f32)?;
     }
@@ -282,14 +333,15 @@ impl<'a> Loop<'a> {
 
     fn restore(&mut self, loaded: &checkpoint::Loaded) -> Result<()> {
         self.step = loaded.step;
-        self.parameters.load(&loaded.model)?;
+        let of = |error: FlatError| in_checkpoint(error.into(), loaded);
+        self.parameters.load(&loaded.model).map_err(of)?;
+        // Averages are checked where they are read; the rest of the state is checked here.
+        numbers::check_tensors(&loaded.state).map_err(|error| in_checkpoint(error, loaded))?;
         self.optimizer.load(&loaded.state)?;
-        self.ema.load(&self.parameters, &loaded.state)?;
+        self.ema.load(&self.parameters, &loaded.state).map_err(of)?;
         self.window.load(&loaded.state)?;
-        let extra = |key: &str| loaded.extra[key].clone();
-        let wrong = |e: serde_json::Error| Error::data(format!("checkpoint: {e}"), "");
-        self.rate.restore(serde_json::from_value(extra("learning_rate")).map_err(wrong)?);
-        self.early = serde_json::from_value(extra("early_stop")).map_err(wrong)?;
+        self.rate.restore(read_extra(loaded, "learning_rate")?);
+        self.early = read_extra(loaded, "early_stop")?;
         self.validation = loaded.extra["validation_loss"].as_f64();
         self.equivariance = loaded.extra["equivariance_error"].as_f64();
         let path = self.events.path().to_path_buf();
@@ -408,7 +460,9 @@ impl<'a> Loop<'a> {
 
     /// The loss on the validation split, with the weights that samples are drawn with.
     fn validate(&mut self, parts: &[(String, Tensor)]) -> Result<()> {
-        if self.prepared.built.objective.is_none() {
+        if self.prepared.built.objective.is_none()
+            || self.prepared.dataset.is_empty(Split::Validation)
+        {
             return Ok(());
         }
         let (loss, error) = {
@@ -446,12 +500,6 @@ impl<'a> Loop<'a> {
         let batches = available.map_or(train.validation_batches, |points| {
             train.validation_batches.min(points.div_ceil(train.batch as u64))
         });
-        if batches == 0 {
-            return Err(Error::data(
-                "the validation split is empty",
-                "give the dataset validation points, or set train.validate_every to 0",
-            ));
-        }
         let mut sum = 0.0;
         for k in 0..batches {
             sum += self.loss(Split::Validation, k, false)?.total.double_value(&[]);
@@ -549,8 +597,7 @@ impl<'a> Loop<'a> {
             validation: self.validation,
             best: self.early.best,
             equivariance: self.equivariance,
-            events_offset: self.events.offset(),
-            events: self.events.path().to_path_buf(),
+            events: Some((self.events.path().to_path_buf(), self.events.offset())),
             parameters: self.parameters,
             ema: self.ema,
         })

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 const NAME: &str = "window";
+/// Steps that there is room for at first, at most.
+const FIRST: usize = 1024;
 
 /// A window of scalars on the device.
 #[derive(Debug)]
@@ -32,11 +34,28 @@ pub struct Summary {
 }
 
 impl Window {
-    /// A window for up to `size` steps.
+    /// A window for `size` steps; it grows when there are more between two readings.
     pub fn new(size: usize, options: (Kind, Device)) -> Self {
-        let values = Tensor::zeros([2, size as i64], options);
-        let views = |row: i64| (0..size as i64).map(|k| values.get(row).get(k)).collect();
+        // The interval of log entries may be any number.
+        let size = size.clamp(1, FIRST) as i64;
+        let values = Tensor::zeros([2, size], options);
+        let views = |row: i64| (0..size).map(|k| values.get(row).get(k)).collect();
         Self { losses: views(0), norms: views(1), values, filled: 0 }
+    }
+
+    /// Makes room for `size` steps.
+    fn grow(&mut self, size: usize) -> Result<()> {
+        let have = self.losses.len();
+        if size <= have {
+            return Ok(());
+        }
+        let size = size.max(2 * have) as i64;
+        let values = Tensor::f_zeros([2, size], (self.values.kind(), self.values.device()))?;
+        values.narrow(1, 0, have as i64).f_copy_(&self.values)?;
+        let views = |row: i64| (0..size).map(|k| values.get(row).get(k)).collect();
+        (self.losses, self.norms) = (views(0), views(1));
+        self.values = values;
+        Ok(())
     }
 
     /// Takes in a step.
@@ -45,6 +64,7 @@ impl Window {
     /// When libtorch refuses.
     pub fn push(&mut self, loss: &Tensor, gradient_norm: &Tensor) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
+        self.grow(self.filled + 1)?;
         self.losses[self.filled].f_copy_(loss)?;
         self.norms[self.filled].f_copy_(gradient_norm)?;
         self.filled += 1;
@@ -106,7 +126,10 @@ impl Window {
         let saved = tensors
             .get(NAME)
             .ok_or_else(|| Error::data(format!("the checkpoint has no '{NAME}'"), ""))?;
-        let filled = saved.size()[1];
+        let &[2, filled] = saved.size().as_slice() else {
+            return Err(Error::data(format!("the checkpoint's '{NAME}' has another shape"), ""));
+        };
+        self.grow(filled as usize)?;
         self.values.narrow(1, 0, filled).f_copy_(saved)?;
         self.filled = filled as usize;
         Ok(())
@@ -119,7 +142,8 @@ mod tests {
 
     #[test]
     fn the_first_step_that_is_not_finite_is_found_after_the_fact() {
-        let mut window = Window::new(4, (Kind::Double, Device::Cpu));
+        // Room for one: it grows.
+        let mut window = Window::new(1, (Kind::Double, Device::Cpu));
         let one = Tensor::from(1.0f64);
         let bad = Tensor::from(f64::NAN);
         for loss in [&one, &one, &bad, &bad] {

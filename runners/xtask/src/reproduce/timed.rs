@@ -318,7 +318,7 @@ impl Timed {
             let file = scratch.join(format!("{name}.json"));
             fs::write(&file, chart).map_err(|e| failed(&file, &e))?;
             let mut command = project.command(runner);
-            command.arg("chart").arg(&file).arg("--out").arg(scratch.join(&name));
+            command.arg("chart").arg(&file).arg("--out").arg(scratch.join(&name)).arg("--replace");
             finished(command, &scratch)?;
             let picture = project.root.join(format!("docs/src/images/{name}.png"));
             fs::copy(scratch.join(format!("{name}.png")), &picture)

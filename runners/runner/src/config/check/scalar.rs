@@ -1,5 +1,7 @@
 //! Types, constants, numbers and strings.
 
+use isotropy_core::registry::PATH_KEY;
+use regex::Regex;
 use serde_json::Value as Json;
 
 use super::super::diagnose::Diagnostic;
@@ -128,8 +130,12 @@ impl Checker<'_> {
         self.report(Diagnostic::new(node.origin.clone(), message));
     }
 
-    /// Checks the length of a string in characters.
+    /// Checks the pattern of a string and its length in characters.
     pub(super) fn string(&mut self, node: &Node, text: &str, view: &View<'_>) {
+        self.pattern(node, text, view);
+        if view.parts.iter().any(|(part, _)| part.contains_key(PATH_KEY)) {
+            self.paths.push(self.path.clone());
+        }
         let count = text.chars().count() as u64;
         for (part, _) in &view.parts {
             let bound = |keyword: &str| part.get(keyword).and_then(Json::as_u64);
@@ -145,6 +151,24 @@ impl Checker<'_> {
             };
             self.report(Diagnostic::new(node.origin.clone(), message));
         }
+    }
+}
+
+impl Checker<'_> {
+    /// Checks `pattern`; what is allowed is said by the description of the field.
+    fn pattern(&mut self, node: &Node, text: &str, view: &View<'_>) {
+        let of =
+            |keyword: &str| view.parts.iter().find_map(|(part, _)| part.get(keyword)?.as_str());
+        let Some(pattern) = of("pattern") else { return };
+        // Schemas are our own and those of plugins; one that is no regular expression allows everything.
+        if Regex::new(pattern).map_or(true, |pattern| pattern.is_match(text)) {
+            return;
+        }
+        let message = format!("{} cannot be \"{}\"", self.place(), shorten(text, 60));
+        let description = of("description").unwrap_or_default();
+        let first = description.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+        let help = if first.is_empty() { format!("it must match {pattern}") } else { first };
+        self.report(Diagnostic::new(node.origin.clone(), message).with_help(help));
     }
 }
 
