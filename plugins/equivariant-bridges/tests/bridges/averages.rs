@@ -43,7 +43,7 @@ fn any_model_becomes_equivariant_and_one_that_is_not_averaged_is_not() {
     // Averaged over another group it claims nothing.
     let symmetry = pixels("square");
     let (_store, other) =
-        model(&averaged("flips"), process.as_ref(), Some(symmetry.as_ref()), &spec, Kind::Double);
+        model(&averaged("flips"), process.as_ref(), Some(&symmetry), &spec, Kind::Double);
     assert!(!other.claims_symmetry());
 }
 
