@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod data_files;
 mod fuzz_support;
 
 use fuzz_support::{Random, damage, mutate_bytes, mutate_value, recombine};
+use isotropy_core::{DatasetConfig, LoadContext, Split, Streams};
 use isotropy_tests::end_to_end::{Scratch, command, repository, run_tiny, tiny};
 use runner::config::Style;
 use runner::resolve::{Refusal, resolve};
@@ -249,4 +251,97 @@ fn damaged_run_folders_are_refused_or_used() {
         let _ = std::fs::remove_dir_all(scratch.join("damaged-reproduced"));
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Loads a data set and draws from it; what is wrong with how that ended.
+fn loaded(config: &dyn DatasetConfig, data: &Path, file: &Path) -> Option<String> {
+    let began = Instant::now();
+    let context = LoadContext {
+        data_dir: data.to_path_buf(),
+        kind: tch::Kind::Float,
+        device: tch::Device::Cpu,
+        streams: Streams::new(1),
+    };
+    let outcome = runner::guard::guard("dataset", || {
+        let set = config.load(&context)?;
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            if !set.is_empty(split) {
+                set.batch(split, 0, 2, &Streams::new(1))?;
+            }
+        }
+        Ok(())
+    });
+    if began.elapsed() > LONGEST {
+        return Some(format!("it took {:?}", began.elapsed()));
+    }
+    let error = outcome.err()?;
+    let text = error.to_string();
+    if text.contains(".rs:") {
+        return Some(format!("a panic: {text}"));
+    }
+    let folder = file.parent().and_then(Path::file_name).unwrap().to_string_lossy().into_owned();
+    let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    let named = text.contains(&name) || text.contains(&folder);
+    (!named).then(|| format!("the message names no file: {text}"))
+}
+
+/// The data sets of the catalogue that read files below each folder, found by taking it away.
+fn readers(data: &Path) -> Vec<(PathBuf, Vec<Box<dyn DatasetConfig>>)> {
+    let catalogue = isotropy_core::registry::catalogue().unwrap();
+    let sets = || {
+        catalogue
+            .iter()
+            .filter(|c| c.kind == "dataset")
+            .map(|c| serde_json::from_str::<Box<dyn DatasetConfig>>(c.example).unwrap())
+    };
+    let mut all = Vec::new();
+    for folder in std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()) {
+        let away = folder.with_extension("away");
+        std::fs::rename(&folder, &away).unwrap();
+        let context = LoadContext {
+            data_dir: data.to_path_buf(),
+            kind: tch::Kind::Float,
+            device: tch::Device::Cpu,
+            streams: Streams::new(1),
+        };
+        let of_it: Vec<_> = sets().filter(|set| set.load(&context).is_err()).collect();
+        std::fs::rename(&away, &folder).unwrap();
+        all.push((folder, of_it));
+    }
+    all
+}
+
+#[test]
+#[ignore = "minutes; `cargo xtask test --slow` runs it"]
+fn damaged_data_are_refused_or_read() {
+    fuzz_support::limit_memory(12 << 30);
+    runner::guard::install_hook();
+    tch::set_num_threads(1);
+    let scratch = Scratch::new("fuzz-data");
+    let data = scratch.join("data");
+    data_files::files(&data);
+    let readers = readers(&data);
+    let (mut wrong, mut tried) = (Vec::new(), 0);
+    for seed in 0..cases(400) {
+        let mut random = Random(seed ^ 0xDA7A);
+        let (folder, sets) = &readers[random.below(readers.len())];
+        if sets.is_empty() {
+            continue;
+        }
+        let files = fuzz_support::files_of(folder);
+        let file = folder.join(&files[random.below(files.len())]);
+        let whole = std::fs::read(&file).unwrap();
+        let how = damage(&file, &mut random);
+        let set = &sets[random.below(sets.len())];
+        tried += 1;
+        if let Some(why) = loaded(set.as_ref(), &data, &file) {
+            wrong.push(format!("{seed}: {} {how}, {set:?}: {why}", file.display()));
+        }
+        if file.is_dir() {
+            std::fs::remove_dir(&file).unwrap();
+        }
+        std::fs::write(&file, whole).unwrap();
+    }
+    println!("{tried} damaged files\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {tried}, printed above", wrong.len());
 }

@@ -89,7 +89,7 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
     let objective = build_objective(experiment, process.as_deref(), model.as_ref())?;
     let sampler = build_sampler(experiment, process.as_deref(), model.as_ref())?;
     let metrics = build_all(&experiment.evaluate.metrics, "/evaluate/metrics", |c| c.build())?;
-    check_metric_names(experiment)?;
+    check_metric_names(experiment, &metrics)?;
     for (k, metric) in metrics.iter().enumerate() {
         let pointer = format!("/evaluate/metrics/{k}");
         guard("metric", || metric.inner.accepts(process.as_deref(), model.as_ref()))
@@ -217,8 +217,24 @@ fn build_all<C, T>(
 }
 
 /// Two metrics of one type report the same names unless a label, or a `name` of their own, tells them
-/// apart.
-fn check_metric_names(experiment: &Experiment) -> Result<()> {
+/// apart; those of two types, where both know the name before they measure.
+fn check_metric_names(
+    experiment: &Experiment,
+    metrics: &[Labelled<Box<dyn Metric>>],
+) -> Result<()> {
+    let refuse = |k: usize, message: String| {
+        Err(Error::config(format!("/evaluate/metrics/{k}"), message)
+            .with_help("give one of them a \"label\""))
+    };
+    let mut names = BTreeSet::new();
+    for (k, metric) in metrics.iter().enumerate() {
+        let known = metric.inner.reports().into_iter().filter(|name| !name.contains('*'));
+        for name in known.map(|name| metric.named(&name)) {
+            if !names.insert(name.clone()) {
+                return refuse(k, format!("two metrics would report the number '{name}'"));
+            }
+        }
+    }
     let mut seen = BTreeSet::new();
     for (k, metric) in experiment.evaluate.metrics.iter().enumerate() {
         let fields =
@@ -226,9 +242,10 @@ fn check_metric_names(experiment: &Experiment) -> Result<()> {
         let own = fields["name"].as_str().map(str::to_string);
         let kind = metric.inner.typetag_name();
         if !seen.insert((kind, own, metric.label.clone())) {
-            let message = format!("two metrics '{kind}' would report numbers of the same names");
-            return Err(Error::config(format!("/evaluate/metrics/{k}"), message)
-                .with_help("give one of them a \"label\""));
+            return refuse(
+                k,
+                format!("two metrics '{kind}' would report numbers of the same names"),
+            );
         }
     }
     Ok(())
