@@ -134,6 +134,7 @@ impl Walk<'_> {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::data_source::Scratch;

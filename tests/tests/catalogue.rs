@@ -44,6 +44,7 @@ fn the_json_list_has_the_documented_shape() {
 /// Constructors run while a model is initialised, which holds libtorch's generator: one that draws
 /// from a stream has no place there.
 #[test]
+#[allow(clippy::borrowed_box, reason = "typetag reads boxes")]
 fn no_constructor_draws() {
     fn build<C: serde::de::DeserializeOwned, T>(
         example: &str,

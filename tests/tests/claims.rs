@@ -84,8 +84,8 @@ fn every_claim_comes_out_of_its_command() {
         let found = claim.path.split('.').fold(&metrics, |value, step| &value[step]);
         let found = found.as_f64().unwrap_or(f64::NAN);
         println!("{}: {} is {found}, claimed {}", claim.page, claim.path, claim.value);
-        // NaN is wrong, too.
-        if !((found - claim.value).abs() <= claim.tolerance) {
+        let off = (found - claim.value).abs();
+        if off.is_nan() || off > claim.tolerance {
             let (page, path) = (&claim.page, &claim.path);
             wrong.push(format!("{page}: '{}': {path} is {found}", claim.text));
         }
