@@ -89,9 +89,15 @@ pub trait Metric: Send + std::fmt::Debug {
         Ok(())
     }
 
-    /// The names of the numbers that it may report, so that a name that nothing reports is refused before
-    /// anything is trained. `*` stands for any text, for what depends on data or model; the default
-    /// stands for any name.
+    /// Whether it looks at the samples; false for what it finds out about the model and the test
+    /// points alone, which can be measured where no samples are drawn.
+    fn of_samples(&self) -> bool {
+        true
+    }
+
+    /// The names of the numbers that it may report, so that a name that nothing reports is refused
+    /// before anything is trained. `*` stands for any text, for what depends on data or model; the
+    /// default stands for any name.
     fn reports(&self) -> Vec<String> {
         vec!["*".into()]
     }

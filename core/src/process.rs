@@ -206,8 +206,8 @@ impl TerminalMismatch {
     }
 }
 
-/// What a process may have in closed form beside its [`Terms`]: declared, so that a sampler that needs
-/// it is refused before the first step.
+/// What a process may have in closed form beside its [`Terms`]: declared, so that a sampler that
+/// needs it is refused before the first step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedForm {
     /// [`NoisingProcess::clean`].
@@ -223,8 +223,7 @@ pub enum ClosedForm {
 impl ClosedForm {
     /// Refuses a process that does not have it.
     ///
-    /// # Errors
-    /// `Unsupported`, naming the process and what it lacks.
+    /// # Errors `Unsupported`, naming the process and what it lacks.
     pub fn of(self, process: &dyn NoisingProcess) -> Result<()> {
         if process.closed_forms().contains(&self) {
             return Ok(());
@@ -319,8 +318,7 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// Whether a model that predicts this kind can drive the process. What each purpose needs of a
     /// prediction ([`PredictionKind::can_drive`]) is another question.
     ///
-    /// # Errors
-    /// `Unsupported` with the reason.
+    /// # Errors `Unsupported` with the reason.
     fn accepts_prediction(&self, _kind: PredictionKind) -> Result<()> {
         Ok(())
     }
@@ -416,16 +414,15 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         Ok(z.clone())
     }
 
-    /// What of [`NoisingProcess::clean`], [`NoisingProcess::posterior`], [`NoisingProcess::transition`]
-    /// and [`Terms::h`] this process has.
+    /// What of [`NoisingProcess::clean`], [`NoisingProcess::posterior`],
+    /// [`NoisingProcess::transition`] and [`Terms::h`] this process has.
     fn closed_forms(&self) -> &'static [ClosedForm] {
         &[]
     }
 
     /// The estimate of the clean state: for a last step without noise, clamping, self-conditioning.
     ///
-    /// # Errors
-    /// `Unsupported` when the process has none.
+    /// # Errors `Unsupported` when the process has none.
     fn clean(&self, _state: &State, _t: f64, _prediction: &Prediction) -> Result<State> {
         Err(missing(self.name(), "estimate of the clean state"))
     }
@@ -433,8 +430,7 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// A draw from `p(x_to | x_from, prediction)` with unit-scale noise `z`, already coloured
     /// ([`Noise::unit`](crate::Noise::unit)): ancestral, DDIM (scaled `z`) and discrete bridges.
     ///
-    /// # Errors
-    /// `Unsupported` when the process has none.
+    /// # Errors `Unsupported` when the process has none.
     fn posterior(
         &self,
         _state: &State,
@@ -448,8 +444,7 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// A draw from the forward transition from time `from` up to time `to` (re-noising), with
     /// unit-scale noise `z`, already coloured.
     ///
-    /// # Errors
-    /// `Unsupported` when the process has none.
+    /// # Errors `Unsupported` when the process has none.
     fn transition(&self, _state: &State, _from: f64, _to: f64, _z: &Xi) -> Result<State> {
         Err(missing(self.name(), "closed-form transition"))
     }
@@ -458,8 +453,7 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// that a configuration may claim it. [`probe_symmetry`] finds out for drift and white noise;
     /// the process adds what it knows of its prior and of the colour of its noise.
     ///
-    /// # Errors
-    /// `Unsupported` with the reason when it is not.
+    /// # Errors `Unsupported` with the reason when it is not.
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()>;
 }
 
@@ -468,8 +462,7 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
 /// know how to transport, transport must keep the length of coefficients, and the drift at the moved
 /// point must be the moved drift. Sufficient for p_t to stay invariant (spdm.md 1.2).
 ///
-/// # Errors
-/// `Unsupported` with the reason when one of them is not.
+/// # Errors `Unsupported` with the reason when one of them is not.
 pub fn probe_symmetry(
     drive: &dyn Drive,
     symmetry: &dyn Representation,

@@ -37,8 +37,8 @@ kinds! {
     "dataset" DatasetConfig {
         /// Shapes of the states, without touching files.
         fn spec(&self) -> Result<StateSpec>;
-        /// Number of points in a split where the description alone says it, so that what needs points
-        /// is refused while a configuration is checked.
+        /// Number of points in a split where the description alone says it, so that what needs
+        /// points is refused while a configuration is checked.
         fn split_size(&self, _split: Split) -> Option<u64> {
             None
         }
@@ -189,12 +189,12 @@ thread_local! {
 /// The key that marks a slot for a component in a schema; its value is the kind.
 pub const KIND_KEY: &str = "x-isotropy-kind";
 
-/// The key that marks a string as a path relative to the configuration's folder: given by a flag of the
-/// command line it starts at the folder of the shell instead.
+/// The key that marks a string as a path relative to the configuration's folder: given by a flag of
+/// the command line it starts at the folder of the shell instead.
 pub const PATH_KEY: &str = "x-isotropy-path";
 
-/// The kinds of which an experiment takes several: each may say a label, which tells two of one sort
-/// apart.
+/// The kinds of which an experiment takes several: each may say a label, which tells two of one
+/// sort apart.
 pub const LABELLED_KINDS: [&str; 2] = ["metric", "plot"];
 
 /// The field of the label, which the component itself never sees.

@@ -152,8 +152,8 @@ pub trait Drive: Representation {
     /// `transport(h, xi)` with `h flow(x, xi) = flow(h x, transport(h, xi))`: how noise (after
     /// colouring) moves with the input under a symmetry.
     ///
-    /// # Errors
-    /// `Unsupported` when this drive knows no such map for the symmetry: the pair is refused.
+    /// # Errors `Unsupported` when this drive knows no such map for the symmetry: the pair is
+    /// refused.
     fn transport(
         &self,
         symmetry: &dyn Representation,
@@ -202,13 +202,14 @@ pub trait Homogeneous {
     fn displacement(&self, from: &State, to: &State) -> Result<Xi>;
 }
 
-/// Whether flow coordinates are a function of the point: angles are not, they come back after a turn.
+/// Whether flow coordinates are a function of the point: angles are not, they come back after a
+/// turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aliasing {
     /// They are.
     None,
-    /// They are not, and points are read on the principal branch: what the noise has moved beyond it is
-    /// lost. Exact predictions there are averages over branches ([`PredictionKind::Field`]).
+    /// They are not, and points are read on the principal branch: what the noise has moved beyond
+    /// it is lost. Exact predictions there are averages over branches ([`PredictionKind::Field`]).
     ///
     /// [`PredictionKind::Field`]: crate::PredictionKind::Field
     Principal,

@@ -37,10 +37,11 @@ pub trait Sampler: Send + std::fmt::Debug {
     /// What it needs from a prediction.
     fn purpose(&self) -> Purpose;
 
-    /// Whether it can integrate this process with this model: the only gate. What it refuses is refused
-    /// while a configuration is checked, and what it accepts [`Sampler::run`] carries out. It evaluates
-    /// no model. The default asks for a prediction that can drive [`Sampler::purpose`]; who writes
-    /// another calls [`accept`] first, and a sampler around another one hands the question on.
+    /// Whether it can integrate this process with this model: the only gate. What it refuses is
+    /// refused while a configuration is checked, and what it accepts [`Sampler::run`] carries out.
+    /// It evaluates no model. The default asks for a prediction that can drive
+    /// [`Sampler::purpose`]; who writes another calls [`accept`] first, and a sampler around
+    /// another one hands the question on.
     ///
     /// # Errors
     /// The reason, with a pointer into the sampler's configuration.
@@ -51,8 +52,8 @@ pub trait Sampler: Send + std::fmt::Debug {
     /// Runs from `start` to data.
     ///
     /// # Errors
-    /// What [`Sampler::accepts`] refuses (before the first evaluation), when the model fails, and what
-    /// the observer returns.
+    /// What [`Sampler::accepts`] refuses (before the first evaluation), when the model fails, and
+    /// what the observer returns.
     fn run(
         &self,
         process: &dyn NoisingProcess,

@@ -4,9 +4,9 @@
 //!
 //! libtorch has one generator for the whole process. A draw therefore locks, seeds, draws, and
 //! unlocks; reseeding takes about a microsecond on the CPU. A thread that draws while it holds the
-//! generator (a component that draws while a model is initialised, say) would wait for itself: that is
-//! an error that names both streams. Constructors, which run in such places, look at their parts with
-//! [`Stream::probe`], which needs no generator.
+//! generator (a component that draws while a model is initialised, say) would wait for itself: that
+//! is an error that names both streams. Constructors, which run in such places, look at their parts
+//! with [`Stream::probe`], which needs no generator.
 
 use std::cell::RefCell;
 use std::f64::consts::TAU;
@@ -38,7 +38,8 @@ impl Generator {
                 stream.name
             );
         }
-        // The generator holds no invariant that a panic elsewhere could break: it is seeded each time.
+        // The generator holds no invariant that a panic elsewhere could break: it is seeded each
+        // time.
         let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         HELD.set(Some(stream.name.clone()));
         // `manual_seed` takes a signed number; the bits are kept.
@@ -100,8 +101,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Numbers to look at a component with (is this action orthogonal?), always the same. They come from
-    /// no generator, so that a constructor may use them wherever it is called.
+    /// Numbers to look at a component with (is this action orthogonal?), always the same. They come
+    /// from no generator, so that a constructor may use them wherever it is called.
     pub fn probe() -> Self {
         Self { name: "probe".into(), seed: 0, draws: 0, probe: true }
     }
@@ -113,7 +114,8 @@ impl Stream {
         f()
     }
 
-    /// `f` of independent uniform numbers in `[0, 1)`, two for each entry, without libtorch's generator.
+    /// `f` of independent uniform numbers in `[0, 1)`, two for each entry, without libtorch's
+    /// generator.
     fn host(&mut self, shape: &[i64], f: impl Fn(f64, f64) -> f64) -> Tensor {
         let seed = self.seed();
         // The leading 53 bits.

@@ -1,5 +1,5 @@
-//! What a sampler accepts it carries out: two steps of every accepted triple of the catalogue (sampler,
-//! process, model), on the states of every drive and on the shapes of every dataset.
+//! What a sampler accepts it carries out: two steps of every accepted triple of the catalogue
+//! (sampler, process, model), on the states of every drive and on the shapes of every dataset.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,7 +22,8 @@ fn of_kind(kind: &str) -> Vec<&'static Component> {
     registry::catalogue().unwrap().into_iter().filter(|c| c.kind == kind).collect()
 }
 
-/// The sampler's example, and every value of the options that change what it asks for, in two steps.
+/// The sampler's example, and every value of the options that change what it asks for, in two
+/// steps.
 fn variants(example: &str) -> Vec<Value> {
     let mut all = vec![serde_json::from_str::<Value>(example).unwrap()];
     let options: [(&str, &[Value]); 8] = [

@@ -1,5 +1,5 @@
-//! Figures of the documentation: each stands on its page as `docs/claims.json` has it, and (slow) comes
-//! out of its command within the tolerance.
+//! Figures of the documentation: each stands on its page as `docs/claims.json` has it, and (slow)
+//! comes out of its command within the tolerance.
 
 #![allow(clippy::unwrap_used)]
 

@@ -28,7 +28,8 @@ fn cases(default: u64) -> u64 {
     std::env::var("ISOTROPY_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-/// The shipped configurations in a folder of their own, so that mutants lie beside what they extend.
+/// The shipped configurations in a folder of their own, so that mutants lie beside what they
+/// extend.
 fn shipped(scratch: &Scratch) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![PathBuf::new()];

@@ -1,8 +1,8 @@
 //! Golden vectors: every case of every file in the folder that `ISOTROPY_GOLDEN` names, or of
-//! `tests/golden`, within the tolerance that the case itself states. This is the only reader of golden
-//! vectors: a case is run by what it says, never by its name or by values that are known here, so a
-//! folder of cases that nobody has seen can be judged. A kind of case that is neither covered in
-//! `golden_cases` nor listed in [`WAITING`] fails; a kind that a folder lacks does not.
+//! `tests/golden`, within the tolerance that the case itself states. This is the only reader of
+//! golden vectors: a case is run by what it says, never by its name or by values that are known
+//! here, so a folder of cases that nobody has seen can be judged. A kind of case that is neither
+//! covered in `golden_cases` nor listed in [`WAITING`] fails; a kind that a folder lacks does not.
 
 mod golden_cases {
     pub mod bridges;
@@ -103,8 +103,8 @@ fn golden_cases_pass_and_no_kind_is_unknown() {
     assert!(ran > 0, "no case ran in {}", folder().display());
 }
 
-/// Nothing here knows a case: other names, kernels, groups, sizes and hyperparameters of the same kinds
-/// pass, and each of them fails when one of its results is another.
+/// Nothing here knows a case: other names, kernels, groups, sizes and hyperparameters of the same
+/// kinds pass, and each of them fails when one of its results is another.
 #[test]
 fn other_cases_of_the_same_kinds_are_judged_by_what_they_say() {
     let folder = own_folder().with_file_name("golden-others");

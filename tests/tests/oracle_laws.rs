@@ -1,6 +1,7 @@
-//! Exact models give samples of the law that they are exact for, in every combination that the runner
-//! accepts: oracle x drive x process x sampler, 20,000 samples by the binary against 20,000 draws of
-//! the law, two-sample tests of Kolmogorov and Smirnov for every component, radius and angle.
+//! Exact models give samples of the law that they are exact for, in every combination that the
+//! runner accepts: oracle x drive x process x sampler, 20,000 samples by the binary against 20,000
+//! draws of the law, two-sample tests of Kolmogorov and Smirnov for every component, radius and
+//! angle.
 
 #![allow(clippy::unwrap_used)]
 

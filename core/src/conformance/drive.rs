@@ -170,8 +170,8 @@ fn coordinates(
     });
 }
 
-/// Every branch leads to the point, the principal one comes first, and no angle is forgotten: where a
-/// coordinate that goes on by a whole turn is back at the point, that is a branch.
+/// Every branch leads to the point, the principal one comes first, and no angle is forgotten: where
+/// a coordinate that goes on by a whole turn is back at the point, that is a branch.
 fn branches(chart: &dyn FlowCoordinates, state: &State, tolerance: f64) -> Result<Found> {
     let (tau, all) = (chart.tau(state), chart.branches(state, 1));
     let Some(first) = all.first() else { return broken("there are none") };

@@ -52,9 +52,9 @@ fn one_kernel(process: &dyn NoisingProcess, t: f64) -> Option<(f64, f64)> {
 }
 
 /// Whether a step back from `from` to `to` crosses so much noise that the point at `from` hardly
-/// knows the one at `to`: the mean factor between them is below `1/e`. Rules that evaluate rates at an
-/// instant are unstable there, and at the end of a schedule that leaves nothing of the data (cosine
-/// in continuous time) the rate is infinite however short the step.
+/// knows the one at `to`: the mean factor between them is below `1/e`. Rules that evaluate rates at
+/// an instant are unstable there, and at the end of a schedule that leaves nothing of the data
+/// (cosine in continuous time) the rate is infinite however short the step.
 pub fn forgets(process: &dyn NoisingProcess, step: Step) -> bool {
     match (one_kernel(process, step.from), one_kernel(process, step.to)) {
         (Some((noisy, _)), Some((less, _))) => noisy < less * (-1.0_f64).exp(),

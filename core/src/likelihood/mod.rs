@@ -61,8 +61,8 @@ pub struct LikelihoodOptions {
     /// The rule that integrates. `rk4` and `dormand-prince` need continuous time. Null for `heun`,
     /// and for `rk4` where `steps` is null too and time continuous.
     pub method: Option<FlowMethod>,
-    /// Steps of a rule with fixed steps; null for all of a discrete process, in continuous time for 50
-    /// of `rk4` and 100 of the others.
+    /// Steps of a rule with fixed steps; null for all of a discrete process, in continuous time for
+    /// 50 of `rk4` and 100 of the others.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: Option<u32>,
     /// How the times are spaced.
@@ -148,8 +148,8 @@ impl LikelihoodOptions {
         self.rule(process).accepts(process)
     }
 
-    /// The rule that integrates, after its default: at the same cost as Heun's, the classical rule is
-    /// a hundred times as exact (`defaults_are_exact_to_a_thousandth` in the tests).
+    /// The rule that integrates, after its default: at the same cost as Heun's, the classical rule
+    /// is a hundred times as exact (`defaults_are_exact_to_a_thousandth` in the tests).
     fn rule(&self, process: &dyn NoisingProcess) -> FlowMethod {
         match self.method {
             Some(method) => method,
@@ -200,9 +200,9 @@ pub fn log_likelihood(
     solve(process, model, state, options, &probes)
 }
 
-/// An estimate of what the rule with fixed steps gets wrong in the mean log-density of these states, in
-/// nats: the difference to half as many steps, over `2^order - 1` (Richardson). `None` for
-/// `dormand-prince`, which keeps its tolerance, and for a single step.
+/// An estimate of what the rule with fixed steps gets wrong in the mean log-density of these
+/// states, in nats: the difference to half as many steps, over `2^order - 1` (Richardson). `None`
+/// for `dormand-prince`, which keeps its tolerance, and for a single step.
 ///
 /// # Errors
 /// As for [`log_likelihood`].

@@ -13,7 +13,8 @@ use isotropy_groups::representation::{Chart, Charted, Polar, PolarChart};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
-/// The positive quadrant by the logarithms of its two coordinates, which move by dilations of either.
+/// The positive quadrant by the logarithms of its two coordinates, which move by dilations of
+/// either.
 #[derive(Debug)]
 struct Quadrant;
 

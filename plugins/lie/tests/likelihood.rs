@@ -404,8 +404,9 @@ fn the_likelihood_of_a_field_is_the_density_of_the_point_over_all_its_branches()
     }
 }
 
-/// The default integration is exact to a thousandth of a nat at every point, on schedules and data that
-/// are easy and hard; over the fixed steps of a discrete process its error is what is estimated.
+/// The default integration is exact to a thousandth of a nat at every point, on schedules and data
+/// that are easy and hard; over the fixed steps of a discrete process its error is what is
+/// estimated.
 #[test]
 fn defaults_are_exact_to_a_thousandth() {
     let processes = [

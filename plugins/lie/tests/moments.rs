@@ -47,8 +47,8 @@ fn variance_error(process: &dyn NoisingProcess, sampler: &Value) -> [f64; 2] {
 }
 
 /// Largest error in per cent that the defaults may have: of second-order rules what is left of the
-/// noise at `start` (1 % of the narrow coordinate) and the coarse ends of sub-vp, of first-order rules
-/// their own error at the default number of steps.
+/// noise at `start` (1 % of the narrow coordinate) and the coarse ends of sub-vp, of first-order
+/// rules their own error at the default number of steps.
 #[test]
 fn defaults_keep_the_variance() {
     let samplers = [

@@ -131,8 +131,8 @@ fn the_probability_flow_converges_with_the_order_of_its_rule() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// No number of steps is better or worse than its neighbours: a grid that ends a rounding error beside
-/// the end of the axis made every fourth number of steps lose the order of its last step.
+/// No number of steps is better or worse than its neighbours: a grid that ends a rounding error
+/// beside the end of the axis made every fourth number of steps lose the order of its last step.
 #[test]
 fn the_error_falls_smoothly_with_the_number_of_steps() {
     let counts: Vec<u32> = (15..=60).chain([99, 100, 101, 199, 200, 201]).collect();

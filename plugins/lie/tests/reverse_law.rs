@@ -18,7 +18,8 @@ const MEANS: [[f64; 2]; 3] = [[0.8, 0.6], [-0.7, 0.9], [0.1, -1.2]];
 const SDS: [[f64; 2]; 3] = [[0.3, 0.2], [0.25, 0.4], [0.35, 0.3]];
 const WEIGHTS: [f64; 3] = [0.5, 0.3, 0.2];
 
-/// The exact score of the branch that a point carries; where points carry none, the averages over all.
+/// The exact score of the branch that a point carries; where points carry none, the averages over
+/// all.
 fn oracle(process: &dyn NoisingProcess) -> Value {
     let aliasing = process.fields().coordinates().unwrap().aliasing();
     let predicts = if aliasing == Aliasing::Principal { "field" } else { "score" };

@@ -85,7 +85,8 @@ isotropy_core::register!(
     r#"{"type": "group-averaged", "symmetry": {"type": "image-permutation", "group": "flips"}, "inner": {"type": "unet", "channels": 8, "multipliers": [1], "attention": [], "head_channels": 8}}"#
 );
 
-/// Refuses an action under which the drive cannot move its coefficients, before anything is trained.
+/// Refuses an action under which the drive cannot move its coefficients, before anything is
+/// trained.
 fn moves_predictions(
     drive: &dyn Drive,
     symmetry: &dyn Representation,

@@ -90,6 +90,7 @@ pub fn build(experiment: &Experiment, kind: Kind, device: Device) -> Result<Buil
     let sampler = build_sampler(experiment, process.as_deref(), model.as_ref())?;
     let metrics = build_all(&experiment.evaluate.metrics, "/evaluate/metrics", |c| c.build())?;
     check_metric_names(experiment, &metrics)?;
+    check_samples(experiment, &metrics)?;
     for (k, metric) in metrics.iter().enumerate() {
         let pointer = format!("/evaluate/metrics/{k}");
         guard("metric", || metric.inner.accepts(process.as_deref(), model.as_ref()))
@@ -216,8 +217,22 @@ fn build_all<C, T>(
     built.collect()
 }
 
-/// Two metrics of one type report the same names unless a label, or a `name` of their own, tells them
-/// apart; those of two types, where both know the name before they measure.
+/// Where no samples are drawn, metrics and plots of samples would be of nothing.
+fn check_samples(experiment: &Experiment, metrics: &[Labelled<Box<dyn Metric>>]) -> Result<()> {
+    if experiment.sampler.is_none() || experiment.sampling.count > 0 {
+        return Ok(());
+    }
+    let of_samples = metrics.iter().any(|metric| metric.inner.of_samples());
+    if of_samples || !experiment.evaluate.plots.is_empty() {
+        let message = "no samples are drawn, so metrics and plots would be of nothing";
+        return Err(Error::config("/sampling/count", message)
+            .with_help("draw some, or leave out the metrics and plots (or the sampler)"));
+    }
+    Ok(())
+}
+
+/// Two metrics of one type report the same names unless a label, or a `name` of their own, tells
+/// them apart; those of two types, where both know the name before they measure.
 fn check_metric_names(
     experiment: &Experiment,
     metrics: &[Labelled<Box<dyn Metric>>],

@@ -22,8 +22,8 @@ pub struct Experiment {
     /// Version of the configuration format; this runner reads 1.
     #[schemars(range(min = 1, max = 1))]
     pub schema: u32,
-    /// Short name of letters, digits and `._+-` that begins with a letter or a digit; the run folder
-    /// is `runs/NAME` unless `--out` says otherwise.
+    /// Short name of letters, digits and `._+-` that begins with a letter or a digit; the run
+    /// folder is `runs/NAME` unless `--out` says otherwise.
     #[schemars(regex(pattern = PLAIN_NAME), length(max = 200))]
     pub name: String,
     /// What the experiment shows, for people.

@@ -27,8 +27,8 @@ pub fn install_hook() {
     }));
 }
 
-/// Runs a component's code; a panic becomes an error with the component's name and the first line of
-/// its message, or of libtorch's.
+/// Runs a component's code; a panic becomes an error with the component's name and the first line
+/// of its message, or of libtorch's.
 ///
 /// # Errors
 /// What `f` returns, or the panic.

@@ -63,8 +63,8 @@ pub fn readable(bytes: f64) -> String {
     }
 }
 
-/// Runs `f` with no more memory than is free: what asks for more is refused by the allocator with the
-/// number of bytes, where the system would promise it and end the process when it is used.
+/// Runs `f` with no more memory than is free: what asks for more is refused by the allocator with
+/// the number of bytes, where the system would promise it and end the process when it is used.
 pub fn within_limits<T>(f: impl FnOnce() -> T) -> T {
     let _limit = Limit::set();
     f()
@@ -114,8 +114,8 @@ impl Drop for Limit {
     fn drop(&mut self) {
         #[cfg(target_os = "linux")]
         if let Some(before) = &self.0 {
-            // SAFETY: setrlimit reads the struct it is given, which getrlimit has filled. Raising the
-            // soft limit up to the hard one is always allowed.
+            // SAFETY: setrlimit reads the struct it is given, which getrlimit has filled. Raising
+            // the soft limit up to the hard one is always allowed.
             unsafe { libc::setrlimit(libc::RLIMIT_DATA, before) };
         }
     }

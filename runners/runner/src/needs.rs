@@ -6,8 +6,8 @@ use crate::memory;
 use crate::train::learning_rate::LearningRateConfig;
 use isotropy_core::{Error, FieldSpec, Result, Split, StateSpec};
 
-/// Whether every split that is needed has points. `points` gives the number of a split, `None` where it
-/// has no end or is not known: the description of the data may know before they are read.
+/// Whether every split that is needed has points. `points` gives the number of a split, `None`
+/// where it has no end or is not known: the description of the data may know before they are read.
 ///
 /// # Errors
 /// A configuration error at the data set, or at the number that asks for too much.
@@ -65,17 +65,11 @@ pub fn inputs(options: &Sampling, test: Option<u64>) -> Result<()> {
 /// # Errors
 /// A configuration error at one of them.
 pub fn of_each_other(experiment: &Experiment) -> Result<()> {
-    let (train, evaluate) = (&experiment.train, &experiment.evaluate);
+    let train = &experiment.train;
     if train.steps > 0 && train.validate_every == 0 && train.early_stop.is_some() {
         let message = "`early_stop` goes by the validation loss, which is measured at the end only";
         return Err(Error::config("/train/early_stop", message)
             .with_help("set train.validate_every, or leave early_stop out"));
-    }
-    let measured = !evaluate.metrics.is_empty() || !evaluate.plots.is_empty();
-    if experiment.sampler.is_some() && experiment.sampling.count == 0 && measured {
-        let message = "no samples are drawn, so metrics and plots would be of nothing";
-        return Err(Error::config("/sampling/count", message)
-            .with_help("draw some, or leave out the metrics and plots (or the sampler)"));
     }
     Ok(())
 }

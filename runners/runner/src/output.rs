@@ -1,5 +1,5 @@
-//! What is printed survives a reader who has gone: a closed pipe or a full disk behind standard output
-//! must not end a run, as the standard `println!` would, and is no defect of the program.
+//! What is printed survives a reader who has gone: a closed pipe or a full disk behind standard
+//! output must not end a run, as the standard `println!` would, and is no defect of the program.
 
 use isotropy_core::{Error, Result};
 use std::fmt::Arguments;

@@ -66,7 +66,8 @@ pub fn resolve(path: &Path, sets: &[String]) -> Result<Resolved, Refusal> {
     Ok(Resolved { experiment, loaded, folder })
 }
 
-/// Where a file says that it is a sweep: the name of its base or of its axes, which no experiment has.
+/// Where a file says that it is a sweep: the name of its base or of its axes, which no experiment
+/// has.
 fn sweep_key(source: &Arc<Source>) -> Option<Span> {
     let root = config::parse::parse(source).root?;
     let member = root.get("base").or_else(|| root.get("axes"))?;

@@ -1,10 +1,10 @@
 //! Models of other experiments, the judges of metrics: trained by this runner on first use, kept in
 //! the cache.
 //!
-//! A judge is found again under everything that made it: its configuration, the files of its data, the
-//! versions of runner, plugins and libtorch, and the digest of the program, because a version does not
-//! change with every change of the code. So another build trains its judges anew, and a judge of older
-//! code judges nothing.
+//! A judge is found again under everything that made it: its configuration, the files of its data,
+//! the versions of runner, plugins and libtorch, and the digest of the program, because a version
+//! does not change with every change of the code. So another build trains its judges anew, and a
+//! judge of older code judges nothing.
 
 use crate::execute::{Prepared, Surroundings, execute, finished, prepare, settle};
 use crate::output::note;
@@ -25,7 +25,8 @@ const FORMAT: u32 = 2;
 pub struct TrainedModels<'a> {
     surroundings: &'a Surroundings,
     load: &'a LoadContext,
-    /// Those that were asked for, by their configuration: the folder, and the digest of the weights.
+    /// Those that were asked for, by their configuration: the folder, and the digest of the
+    /// weights.
     judges: RefCell<Map<String, Value>>,
 }
 
@@ -139,8 +140,8 @@ pub fn data_folder(given: Option<PathBuf>) -> Result<PathBuf> {
     })
 }
 
-/// The folder of [`data_folder`], for experiments that may need none: where it is not known, what looks
-/// for data in it finds nothing and names the reason.
+/// The folder of [`data_folder`], for experiments that may need none: where it is not known, what
+/// looks for data in it finds nothing and names the reason.
 pub fn data_folder_or_none(given: Option<PathBuf>) -> PathBuf {
     data_folder(given).unwrap_or_else(|_| {
         PathBuf::from("/no-data-folder (set HOME, ISOTROPY_DATA or --data-dir)")

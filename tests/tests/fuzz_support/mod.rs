@@ -3,8 +3,8 @@
 use serde_json::{Map, Number, Value};
 use std::path::{Path, PathBuf};
 
-/// A small generator (splitmix64; Steele, Lea and Flood 2014), so that a failure can be repeated from
-/// its number.
+/// A small generator (splitmix64; Steele, Lea and Flood 2014), so that a failure can be repeated
+/// from its number.
 pub struct Random(pub u64);
 
 impl Random {

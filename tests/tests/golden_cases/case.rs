@@ -1,4 +1,5 @@
-//! The files of golden vectors, and one case: its numbers, and the comparison with its own tolerance.
+//! The files of golden vectors, and one case: its numbers, and the comparison with its own
+//! tolerance.
 
 use isotropy_core::{Field, Moves, State};
 use serde_json::Value;
@@ -111,8 +112,8 @@ impl<'a> Case<'a> {
         State::new(Field::new(self.tensor(key), Moves::Point))
     }
 
-    /// Those of `candidates` that the case names in its words, else all: a case that doesn't say which
-    /// it is of has to agree with one of them.
+    /// Those of `candidates` that the case names in its words, else all: a case that doesn't say
+    /// which it is of has to agree with one of them.
     pub fn named<'n>(&self, candidates: &[(&'n str, &'n str)]) -> Vec<&'n str> {
         let words = self.words();
         let says = |word: &str| super::words::says(&words, word);

@@ -91,8 +91,8 @@ fn vp(
 const SCHEDULES: &[(&str, &str)] =
     &[("cosine", "cosine"), ("linear-time", "linear-time"), ("ddpm", "ddpm")];
 
-/// The table of the case's schedule with that many steps; where the case names none, that of the only
-/// one whose column is the case's.
+/// The table of the case's schedule with that many steps; where the case names none, that of the
+/// only one whose column is the case's.
 fn table_of(case: &Case, steps: usize, is: impl Fn(&Table) -> bool) -> Table {
     let build = |name: &str| {
         let config: Box<dyn ScheduleConfig> =

@@ -6,7 +6,8 @@ use crate::{ClosedForm, Prediction, PredictionKind, Result, Step, Xi};
 use tch::{Kind, Tensor};
 
 impl Subject<'_> {
-    /// A sampler is accepted or refused by the declaration alone, so both ways of being wrong count.
+    /// A sampler is accepted or refused by the declaration alone, so both ways of being wrong
+    /// count.
     pub(super) fn closed_forms(&self) -> Result<Found> {
         let kinds = [PredictionKind::Score, PredictionKind::Noise, PredictionKind::Clean];
         let accepted = |kind: &PredictionKind| self.process.accepts_prediction(*kind).is_ok();

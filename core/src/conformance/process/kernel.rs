@@ -181,9 +181,9 @@ impl Subject<'_> {
         Ok(Found::Error(error, 1e-8))
     }
 
-    /// The same without flow coordinates, where there are no coefficients to compare: two transitions in
-    /// a row and a single one from the same points must reach the same law. Compared are the means of
-    /// random linear forms of the value and of their squares.
+    /// The same without flow coordinates, where there are no coefficients to compare: two
+    /// transitions in a row and a single one from the same points must reach the same law. Compared
+    /// are the means of random linear forms of the value and of their squares.
     fn transition_law(&self) -> Result<Found> {
         let many = self.many()?;
         let first = Tensor::zeros([many.batch_size()], (Kind::Int64, many.options().1));

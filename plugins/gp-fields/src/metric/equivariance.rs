@@ -93,6 +93,10 @@ impl Metric for ConditionalEquivariance {
         self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))
     }
 
+    fn of_samples(&self) -> bool {
+        false
+    }
+
     fn reports(&self) -> Vec<String> {
         let prefix = self.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
         vec![format!("{prefix}equivariance_gap*")]

@@ -180,6 +180,10 @@ impl Metric for FieldLogLikelihood {
         self.config.likelihood.accepts(process, model)
     }
 
+    fn of_samples(&self) -> bool {
+        false
+    }
+
     fn reports(&self) -> Vec<String> {
         let prefix = self.config.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
         ["loglik_*", "gp_loglik_*"].map(|name| format!("{prefix}{name}")).to_vec()

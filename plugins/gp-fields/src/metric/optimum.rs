@@ -67,6 +67,10 @@ struct GpOptimum(GpOptimumConfig);
 const BATCH: i64 = 128;
 
 impl Metric for GpOptimum {
+    fn of_samples(&self) -> bool {
+        false
+    }
+
     fn reports(&self) -> Vec<String> {
         let prefix = self.0.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
         ["*_loglik_nats_per_point*", "gp_kernel*"].map(|name| format!("{prefix}{name}")).to_vec()

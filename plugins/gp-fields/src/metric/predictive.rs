@@ -19,7 +19,8 @@ use tch::{Kind, Tensor};
 /// * `predictive_spread`: root mean variance of the samples, and `predictive_spread_over_error`, which is 1 where the
 ///   spread is what the errors are (with the factor `sqrt(1 + 1/r)` that the mean of `r` samples asks for);
 /// * `predictive_coverage_90` and so on: how often the central interval holds the true value, and
-///   `predictive_width_90`, its mean width. Its ends are the quantiles at the place `(r + 1) p` of the sorted samples.
+///   `predictive_width_90`, its mean width. Its ends are the quantiles at the place `(r + 1) p` of
+///   the sorted samples.
 ///
 /// Numbers are means over functions with standard errors; each function counts once, whatever its number of points. With
 /// `against`, the exact predictions of a Gaussian process on the same points: `gp_predictive_rmse`,

@@ -107,6 +107,10 @@ fn no_kernel(process: &dyn NoisingProcess) -> Error {
 }
 
 impl Metric for FieldScoreGap {
+    fn of_samples(&self) -> bool {
+        false
+    }
+
     fn reports(&self) -> Vec<String> {
         let prefix = self.0.name.as_ref().map_or(String::new(), |name| format!("{name}_"));
         vec![format!("{prefix}score_gap_*")]

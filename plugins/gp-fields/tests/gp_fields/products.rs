@@ -2,6 +2,7 @@
 
 use super::networks::awake;
 use super::support::{F64, fields, known, number, process, process_on, random, streams};
+use isotropy_core::integrate::grid::Grid;
 use isotropy_core::likelihood::{Divergence, LikelihoodOptions, log_likelihood};
 use isotropy_core::{
     Field, Linearised, Moves, NoisingProcess, Prediction, PredictionKind, Result, ScoreModel, State,
@@ -72,6 +73,7 @@ fn log_prob(
 ) -> Tensor {
     let options = LikelihoodOptions {
         steps: Some(3),
+        grid: Grid::Uniform,
         divergence,
         probes: 5,
         at_once,

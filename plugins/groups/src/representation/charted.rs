@@ -58,9 +58,10 @@ pub trait Chart: Debug + Send + Sync + 'static {
     fn omega(&self, x: &Tensor) -> Tensor;
     /// The sign of each field against the principal branch.
     fn orientation(&self, tau: &Tensor) -> Option<Tensor>;
-    /// All coordinates of the points with the principal coordinates `tau`, these first: angles go round
-    /// up to `turns` times each way. A density of coordinates is a sum over them at a point, so a chart
-    /// with angles that leaves this out has wrong likelihoods. The default is for charts without.
+    /// All coordinates of the points with the principal coordinates `tau`, these first: angles go
+    /// round up to `turns` times each way. A density of coordinates is a sum over them at a point,
+    /// so a chart with angles that leaves this out has wrong likelihoods. The default is for charts
+    /// without.
     fn branches(&self, tau: &Tensor, _turns: i64) -> Vec<Tensor> {
         vec![tau.shallow_clone()]
     }
@@ -78,10 +79,11 @@ pub trait Chart: Debug + Send + Sync + 'static {
     fn is_shift(&self, symmetry: &dyn Representation) -> bool;
 }
 
-/// [`Chart::branches`] of spherical coordinates in any dimension: all coordinates of points with the principal coordinates `tau = (log r, polar angles, azimuth)`,
-/// these first. A polar angle that is reflected turns the sign of every component after its own: the
-/// polar angles that follow go to `pi - angle`, the azimuth to `azimuth + pi`. After that each angle
-/// may go round `-turns ..= turns` times.
+/// [`Chart::branches`] of spherical coordinates in any dimension: all coordinates of points with
+/// the principal coordinates `tau = (log r, polar angles, azimuth)`, these first. A polar angle
+/// that is reflected turns the sign of every component after its own: the polar angles that follow
+/// go to `pi - angle`, the azimuth to `azimuth + pi`. After that each angle may go round `-turns
+/// ..= turns` times.
 pub fn spherical_branches(tau: &Tensor, turns: i64) -> Vec<Tensor> {
     let n = tau.size()[tau.dim() - 1];
     let column = |tau: &Tensor, k: i64| tau.narrow(-1, k, 1);

@@ -14,8 +14,8 @@ use tch::{Kind, Tensor};
 /// base measure of the drive: `nll_nats`, and `nll_bits_per_dim` (divided by ln 2 and by the number
 /// of components of a point, padding not counted), each with its standard error over the points. `nll_prior_gap_nats`
 /// bounds by how much the end of the process is not the prior, where that is known, and
-/// `nll_integration_error_nats` estimates what the steps of the integration get wrong in the mean, from
-/// half as many steps on the first 64 points.
+/// `nll_integration_error_nats` estimates what the steps of the integration get wrong in the mean,
+/// from half as many steps on the first 64 points.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NllConfig {
@@ -78,6 +78,10 @@ impl Metric for NllConfig {
             Error::Unsupported("a likelihood needs a process, and this experiment has none".into())
         })?;
         self.likelihood.accepts(process, model)
+    }
+
+    fn of_samples(&self) -> bool {
+        false
     }
 
     fn reports(&self) -> Vec<String> {

@@ -6,9 +6,9 @@
 //!
 //! Where coordinates alias the score of `tau` is no function of the point. States that carry their
 //! unwrapped coordinates say on which branch they are; else only the averages over all branches,
-//! `E[eps tau | x]` and `E[eps score | x]` ([`PredictionKind::Field`]), are exact, and everything else is
-//! refused. With `p_t(tau)` the density of the noised coordinates, branch `b` has the weight
-//! `p_t(tau_b) / sum_c p_t(tau_c)`: `|det Pi|` is the same on all of them.
+//! `E[eps tau | x]` and `E[eps score | x]` ([`PredictionKind::Field`]), are exact, and everything
+//! else is refused. With `p_t(tau)` the density of the noised coordinates, branch `b` has the
+//! weight `p_t(tau_b) / sum_c p_t(tau_c)`: `|det Pi|` is the same on all of them.
 
 use crate::model::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
@@ -30,8 +30,8 @@ pub struct GaussianTauConfig {
     /// Standard deviation of each coordinate, in the coordinate's unit; non-negative; one number
     /// stands for all coordinates.
     pub std: Vec<f64>,
-    /// The kind of prediction to return: any but `field-sum` and `logits`; `field` where coordinates
-    /// alias and points do not carry the unwrapped ones.
+    /// The kind of prediction to return: any but `field-sum` and `logits`; `field` where
+    /// coordinates alias and points do not carry the unwrapped ones.
     #[serde(default = "score")]
     pub predicts: PredictionKind,
 }
@@ -46,8 +46,8 @@ pub struct MixtureTauConfig {
     pub stds: Vec<Vec<f64>>,
     /// Weight of each component; positive, scaled to sum 1.
     pub weights: Vec<f64>,
-    /// The kind of prediction to return: any but `field-sum` and `logits`; `field` where coordinates
-    /// alias and points do not carry the unwrapped ones.
+    /// The kind of prediction to return: any but `field-sum` and `logits`; `field` where
+    /// coordinates alias and points do not carry the unwrapped ones.
     #[serde(default = "score")]
     pub predicts: PredictionKind,
 }

@@ -10,8 +10,9 @@ sampler! {
     /// element with the mean of the drifts at both ends and the same noise. Weak order 2 where the
     /// fields of the frame commute (flow coordinates, translations); on a non-Abelian algebra the
     /// drift is of order 2 and the noise of weak order 1, as in every scheme with one exponential
-    /// of independent increments. A step that keeps less than `1/e` of the state (the first one from a
-    /// prior that has forgotten the data) is a draw from the posterior, where the process has one.
+    /// of independent increments. A step that keeps less than `1/e` of the state (the first one
+    /// from a prior that has forgotten the data) is a draw from the posterior, where the process
+    /// has one.
     HeunSdeConfig {
         /// What happens on the last step.
         last_step: LastStep = LastStep::Clean,

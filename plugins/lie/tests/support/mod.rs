@@ -19,8 +19,8 @@ pub fn drive(json: Value) -> Arc<dyn Representation> {
     serde_json::from_value::<Box<dyn RepresentationConfig>>(json).unwrap().build().unwrap()
 }
 
-/// A process on a drive by its name, whose points carry their unwrapped coordinates where these alias.
-/// One thread: the tests run side by side.
+/// A process on a drive by its name, whose points carry their unwrapped coordinates where these
+/// alias. One thread: the tests run side by side.
 pub fn process(json: Value, on: &str) -> Box<dyn NoisingProcess> {
     process_on(
         json,
@@ -122,8 +122,8 @@ impl Noise for Impulses {
     }
 }
 
-/// Mean and variance of each coordinate at the end of a run whose start has a normal law with this mean
-/// and variance, on data that are Gaussian: exact, without sampling error.
+/// Mean and variance of each coordinate at the end of a run whose start has a normal law with this
+/// mean and variance, on data that are Gaussian: exact, without sampling error.
 pub fn moments(
     process: &dyn NoisingProcess,
     model: &dyn ScoreModel,

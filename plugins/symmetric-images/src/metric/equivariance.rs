@@ -121,6 +121,10 @@ impl Metric for SamplerEquivariance {
         self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))
     }
 
+    fn of_samples(&self) -> bool {
+        false
+    }
+
     fn reports(&self) -> Vec<String> {
         ["delta_x0_*", "action_error_mean"].map(|name| named(self.name.as_ref(), name)).to_vec()
     }

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-/// Runs the resolved configuration of a finished run in another folder (`DIR-reproduced` unless `out`
-/// names one) and compares the digest of the weights and every metric. The run is only read.
+/// Runs the resolved configuration of a finished run in another folder (`DIR-reproduced` unless
+/// `out` names one) and compares the digest of the weights and every metric. The run is only read.
 ///
 /// # Errors
 /// When the run is not finished, or something differs.

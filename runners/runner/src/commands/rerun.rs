@@ -91,8 +91,8 @@ impl Draw {
     }
 }
 
-/// Measures and draws again: from the last checkpoint in the run's own folder, or from the one of a `step`
-/// or into `out` in a folder beside it.
+/// Measures and draws again: from the last checkpoint in the run's own folder, or from the one of a
+/// `step` or into `out` in a folder beside it.
 ///
 /// # Errors
 /// When the run has no weights or no such checkpoint, or a metric fails.

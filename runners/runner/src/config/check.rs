@@ -6,8 +6,9 @@
 //!
 //! Checked are `type`, `properties`, `required`, `additionalProperties` and `unevaluatedProperties`,
 //! `patternProperties` of integer keys, `items`, `prefixItems`, `minItems`, `maxItems`, `enum`, `const`, the four
-//! bounds of numbers and those of the integer formats and `f32`, `minLength`, `maxLength`, `pattern`, `$ref`, `allOf`,
-//! `anyOf` and `oneOf` (read like `anyOf`). Other keywords are left to serde.
+//! bounds of numbers and those of the integer formats and `f32`, `minLength`, `maxLength`,
+//! `pattern`, `$ref`, `allOf`, `anyOf` and `oneOf` (read like `anyOf`). Other keywords are left to
+//! serde.
 
 use std::collections::HashMap;
 use std::rc::Rc;

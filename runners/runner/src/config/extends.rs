@@ -175,8 +175,8 @@ fn unreadable(
     diagnostic
 }
 
-/// The folder that relative paths in a configuration start from. What comes through standard input or
-/// a pipe of the shell has none of its own, so there they start at the shell's folder.
+/// The folder that relative paths in a configuration start from. What comes through standard input
+/// or a pipe of the shell has none of its own, so there they start at the shell's folder.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     let piped = path == Path::new(STANDARD_INPUT)
         || ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder));

@@ -83,8 +83,8 @@ impl Change {
         }
     }
 
-    /// Writes the change into the manifest of a folder. Where training goes on, the new data are from
-    /// now on those of the run.
+    /// Writes the change into the manifest of a folder. Where training goes on, the new data are
+    /// from now on those of the run.
     ///
     /// # Errors
     /// When the manifest cannot be read or written.

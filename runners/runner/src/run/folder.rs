@@ -139,7 +139,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// The resolved configuration of a run, for those who only read: no lock is taken, nothing is written.
+/// The resolved configuration of a run, for those who only read: no lock is taken, nothing is
+/// written.
 ///
 /// # Errors
 /// When it is not a run folder.

@@ -1,4 +1,5 @@
-//! The names of metrics that a sweep speaks of: one that no cell reports is refused before the first.
+//! The names of metrics that a sweep speaks of: one that no cell reports is refused before the
+//! first.
 
 use super::file::{Interest, Search};
 use super::read::Sweep;

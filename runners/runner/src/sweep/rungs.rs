@@ -27,8 +27,8 @@ pub fn cells(plan: &Plan, folder: &Path, rung: usize) -> Result<Vec<usize>> {
     Ok(wanted.map(|(k, _)| k).collect())
 }
 
-/// The cells that will not be run, by their place in the plan: their combination was not among the best
-/// of a rung that has ended.
+/// The cells that will not be run, by their place in the plan: their combination was not among the
+/// best of a rung that has ended.
 pub fn dropped(results: &Results) -> Vec<usize> {
     let mut chosen = results.combinations(0);
     let mut left: Vec<usize> = Vec::new();

@@ -133,8 +133,7 @@ impl Slurm<'_> {
 
     /// Waits until no task of the jobs is in the queue any more.
     ///
-    /// # Errors
-    /// `Interrupted` upon a signal; the jobs go on.
+    /// # Errors `Interrupted` upon a signal; the jobs go on.
     pub fn wait(&self, jobs: &[String], stop: &StopFlag) -> Result<()> {
         let mut said = String::new();
         let mut looked: Option<Instant> = None;
@@ -208,7 +207,8 @@ fn quoted(path: &Path) -> Result<String> {
     Ok(format!("'{}'", utf8(path)?.replace('\'', r"'\''")))
 }
 
-/// An option as sbatch reads it from a script: a backslash takes the meaning of blanks, quotes and `#`.
+/// An option as sbatch reads it from a script: a backslash takes the meaning of blanks, quotes and
+/// `#`.
 fn sbatch_word(option: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_=./:,+@%^~".contains(c);
     option.chars().fold(String::new(), |mut word, c| {

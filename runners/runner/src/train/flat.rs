@@ -308,12 +308,13 @@ impl FlatParameters {
     }
 
     /// Builds [`Weights`] from tensors named `<prefix><variable>`; names without the prefix are left alone. Tensors may
-    /// be on another device and of another precision, and are converted; floating numbers are never made from
-    /// integers, nor the reverse.
+    /// be on another device and of another precision, and are converted; floating numbers are never
+    /// made from integers, nor the reverse.
     ///
     /// # Errors
-    /// [`FlatError::Mismatch`] names every tensor that is missing, unknown, or of the wrong shape or sort of number,
-    /// [`FlatError::NotFinite`] those that hold NaN or infinity once they are converted.
+    /// [`FlatError::Mismatch`] names every tensor that is missing, unknown, or of the wrong shape
+    /// or sort of number, [`FlatError::NotFinite`] those that hold NaN or infinity once they are
+    /// converted.
     pub fn gather(
         &self,
         tensors: &BTreeMap<String, Tensor>,

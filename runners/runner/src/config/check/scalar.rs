@@ -160,7 +160,8 @@ impl Checker<'_> {
         let of =
             |keyword: &str| view.parts.iter().find_map(|(part, _)| part.get(keyword)?.as_str());
         let Some(pattern) = of("pattern") else { return };
-        // Schemas are our own and those of plugins; one that is no regular expression allows everything.
+        // Schemas are our own and those of plugins; one that is no regular expression allows
+        // everything.
         if Regex::new(pattern).map_or(true, |pattern| pattern.is_match(text)) {
             return;
         }
