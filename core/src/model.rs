@@ -48,6 +48,12 @@ pub trait ScoreModel {
     /// When the state lacks a field that the model needs.
     fn predict(&self, state: &State, t: &Tensor, train: bool) -> Result<Prediction>;
 
+    /// Whether it takes sets of another number of points than it was built for: samplers that put
+    /// known points beside those that they draw need it. False for networks of so many columns.
+    fn any_number_of_points(&self) -> bool {
+        true
+    }
+
     /// Whether the model claims to be equivariant under the configured symmetry.
     fn claims_symmetry(&self) -> bool {
         false

@@ -132,7 +132,9 @@ fn try_all(
             let start = process.prior(state, &mut streams.stream("start", 0));
             let Ok(start) = start else { continue };
             let mut noise = FreshNoise::new(&streams, "noise");
-            let run = sampler.run(process, model.as_ref(), start, &mut noise, &mut unobserved);
+            let run = runner::guard::guard(component.name, || {
+                sampler.run(process, model.as_ref(), start, &mut noise, &mut unobserved)
+            });
             *tally.ran.entry(json["type"].as_str().unwrap().into()).or_default() += 1;
             if let Err(error) = run {
                 tally.wrong.push(format!(
@@ -149,6 +151,7 @@ fn try_all(
 #[test]
 #[ignore = "minutes; `cargo xtask test --slow` runs it"]
 fn every_accepted_triple_takes_two_steps() {
+    runner::guard::install_hook();
     tch::set_num_threads(1);
     let samplers = samplers();
     let mut tally = Tally { ran: BTreeMap::new(), wrong: Vec::new() };
@@ -178,7 +181,8 @@ fn every_accepted_triple_takes_two_steps() {
     println!("runs of each sampler: {:?}", tally.ran);
     tally.wrong.sort();
     tally.wrong.dedup();
-    assert!(tally.wrong.is_empty(), "{}\n{}", tally.wrong.len(), tally.wrong.join("\n"));
+    println!("{}", tally.wrong.join("\n"));
+    assert!(tally.wrong.is_empty(), "{}, printed above", tally.wrong.len());
     let never: Vec<&str> =
         of_kind("sampler").iter().map(|c| c.name).filter(|n| !tally.ran.contains_key(*n)).collect();
     assert!(never.is_empty(), "no triple is accepted by {never:?}");

@@ -123,6 +123,10 @@ impl ScoreModel for GroupAveraged {
         average_over(self.inner.as_ref(), self.symmetry.as_ref(), drive, state, t, train)
     }
 
+    fn any_number_of_points(&self) -> bool {
+        self.inner.any_number_of_points()
+    }
+
     fn claims_symmetry(&self) -> bool {
         self.claims
     }

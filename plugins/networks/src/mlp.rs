@@ -211,6 +211,10 @@ impl ScoreModel for MlpModel {
         Ok(Prediction { kind: self.predicts, heads })
     }
 
+    fn any_number_of_points(&self) -> bool {
+        false
+    }
+
     fn regression(&self) -> Option<&dyn Regression> {
         Some(self)
     }

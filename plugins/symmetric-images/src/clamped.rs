@@ -109,6 +109,10 @@ impl ScoreModel for Clamped {
         Ok(Prediction::one(PredictionKind::Clean, clean))
     }
 
+    fn any_number_of_points(&self) -> bool {
+        self.inner.any_number_of_points()
+    }
+
     fn claims_symmetry(&self) -> bool {
         self.inner.claims_symmetry()
     }

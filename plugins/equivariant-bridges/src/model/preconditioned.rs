@@ -160,6 +160,10 @@ impl ScoreModel for Preconditioned {
         Ok(Prediction::one(PredictionKind::Clean, clean))
     }
 
+    fn any_number_of_points(&self) -> bool {
+        self.inner.any_number_of_points()
+    }
+
     fn claims_symmetry(&self) -> bool {
         self.inner.claims_symmetry()
     }

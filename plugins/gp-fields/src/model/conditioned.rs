@@ -119,6 +119,10 @@ impl ScoreModel for Conditioned {
         Ok(Some(Linearised { prediction, pull_back: Box::new(pull_back) }))
     }
 
+    fn any_number_of_points(&self) -> bool {
+        self.model.any_number_of_points()
+    }
+
     fn claims_symmetry(&self) -> bool {
         self.model.claims_symmetry()
     }

@@ -1,6 +1,6 @@
 //! The Langevin-corrected scheme: a reverse step of the joint process, then Langevin moves of the query at one time.
 
-use super::walk::{Walk, reverse_rate};
+use super::walk::{Walk, joins, reverse_rate};
 use isotropy_core::integrate::grid::{Grid, Spacing};
 use isotropy_core::{
     ClosedForm, Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled,
@@ -306,6 +306,7 @@ impl Sampler for ConditionalLangevin {
     fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
         accept(process, model, self.purpose())?;
         ClosedForm::Transition.of(process)?;
+        joins(model)?;
         let steps = self.spacing.steps(process)?;
         if self.config.hybrid && self.config.lambda != 1.0 {
             self.rising(process, steps[0].from)?;

@@ -1,5 +1,6 @@
 //! Rejection: samples of the joint law are kept where they agree with what is known.
 
+use super::walk::joins;
 use isotropy_core::{
     Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,
     SamplerConfig, ScoreModel, State, Terms, Xi, observed,
@@ -141,6 +142,7 @@ impl Sampler for Rejection {
     }
 
     fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        joins(model)?;
         self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))
     }
 

@@ -1,6 +1,6 @@
 //! RePaint: reverse steps with the known values put in place, repeated after noise was added again.
 
-use super::walk::{Walk, reverse_rate};
+use super::walk::{Walk, joins, reverse_rate};
 use isotropy_core::integrate::grid::{Grid, Spacing};
 use isotropy_core::{
     ClosedForm, Error, Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,
@@ -117,6 +117,7 @@ impl Sampler for Repaint {
     fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
         accept(process, model, self.purpose())?;
         ClosedForm::Transition.of(process)?;
+        joins(model)?;
         self.spacing.steps(process).map(|_| ())
     }
 

@@ -6,6 +6,17 @@ use isotropy_core::{
 };
 use tch::Tensor;
 
+/// Refuses models that see no other number of points than they were built for: known points are
+/// put beside the query.
+pub(super) fn joins(model: &dyn ScoreModel) -> Result<()> {
+    if model.any_number_of_points() {
+        return Ok(());
+    }
+    let message = "the model takes one number of points, and known points are put beside the query";
+    Err(Error::config("", message)
+        .with_help("use a network over points, such as `point-attention`"))
+}
+
 /// A run: where it is evaluated, and with what.
 pub(super) struct Walk<'a> {
     pub process: &'a dyn NoisingProcess,

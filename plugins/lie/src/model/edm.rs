@@ -161,6 +161,10 @@ impl ScoreModel for Edm {
         Ok(Prediction::one(PredictionKind::Clean, Xi(clean.collect())))
     }
 
+    fn any_number_of_points(&self) -> bool {
+        self.inner.any_number_of_points()
+    }
+
     fn claims_symmetry(&self) -> bool {
         self.inner.claims_symmetry()
     }

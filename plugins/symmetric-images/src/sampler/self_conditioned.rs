@@ -94,6 +94,10 @@ impl ScoreModel for Remembering<'_> {
         Ok(prediction)
     }
 
+    fn any_number_of_points(&self) -> bool {
+        self.model.any_number_of_points()
+    }
+
     fn claims_symmetry(&self) -> bool {
         self.model.claims_symmetry()
     }
