@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const RUNNER: &str = env!("CARGO_BIN_EXE_runner-under-test");
 /// Nothing may take longer.
 const LONGEST: Duration = Duration::from_secs(10);
-/// The exit codes of docs/src/reference/exit-codes.md that bad input may lead to.
+/// The exit codes of docs/src/configuration.md that bad input may lead to.
 const CODES: [i32; 5] = [0, 1, 2, 3, 4];
 
 fn cases(default: u64) -> u64 {
