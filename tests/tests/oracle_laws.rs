@@ -81,7 +81,7 @@ fn smirnov(x: &Tensor, y: &Tensor) -> f64 {
     let (x, y) = (x.contiguous().sort(0, false).0, y.contiguous().sort(0, false).0);
     let all = Tensor::cat(&[&x, &y], 0);
     let below = |sorted: &Tensor| {
-        let count = sorted.searchsorted(&all, false, true, "right", None::<&Tensor>);
+        let count = all.searchsorted(sorted, false, true, "right", None::<&Tensor>);
         count.to_kind(Kind::Double) / sorted.size()[0] as f64
     };
     (below(&x) - below(&y)).abs().max().double_value(&[])
@@ -232,4 +232,19 @@ fn oracles_are_refused_where_they_are_not_exact() {
             assert!(ended.stderr.contains("unwrapped") && ended.stderr.contains("field"));
         }
     }
+}
+
+/// The test sees a law that is a little off, and takes two sets of draws of one law for that.
+#[test]
+fn distances_between_laws_are_seen() {
+    let law = mixture(2);
+    let (first, second) = (draw("first", &law), draw("second", &law));
+    let distance = |other: &Tensor| {
+        let pairs = statistics(&first).into_iter().zip(statistics(other));
+        pairs.map(|((_, a), (_, b))| smirnov(&a, &b)).fold(0.0, f64::max)
+    };
+    assert!(distance(&second) < critical());
+    let shifted: Tensor = &second + 0.04;
+    assert!(distance(&shifted) > critical(), "a shift of a tenth of the least spread");
+    assert!(distance(&(second * 1.06)) > critical(), "6 % more spread");
 }
