@@ -56,15 +56,18 @@ fn variants(example: &str) -> Vec<Value> {
     all
 }
 
-fn samplers() -> Vec<(Value, Box<dyn isotropy_core::Sampler>)> {
+/// A sampler, and whether it is its example as it stands.
+type Tried = (Value, Box<dyn isotropy_core::Sampler>, bool);
+
+fn samplers() -> Vec<Tried> {
     let mut found = Vec::new();
     for component in of_kind("sampler") {
-        for json in variants(component.example) {
+        for (k, json) in variants(component.example).into_iter().enumerate() {
             let Ok(config) = serde_json::from_value::<Box<dyn SamplerConfig>>(json.clone()) else {
                 continue;
             };
             if let Ok(sampler) = config.build() {
-                found.push((json, sampler));
+                found.push((json, sampler, k == 0));
             }
         }
     }
@@ -111,12 +114,9 @@ struct Tally {
     wrong: Vec<String>,
 }
 
-fn try_all(
-    process: &dyn NoisingProcess,
-    state: &State,
-    samplers: &[(Value, Box<dyn isotropy_core::Sampler>)],
-    tally: &mut Tally,
-) {
+fn try_all(process: &dyn NoisingProcess, state: &State, samplers: &[Tried], tally: &mut Tally) {
+    // Options are tried once for each kind of prediction: what they ask for, no model knows better.
+    let mut kinds = BTreeSet::new();
     let spec: StateSpec = state.spec();
     let context = ModelContext { spec: &spec, process: Some(process), symmetry: None };
     for component in of_kind("model") {
@@ -124,8 +124,9 @@ fn try_all(
         let mut store = VarStore::new(Device::Cpu);
         let Ok(model) = config.build(&store.root(), &context) else { continue };
         store.double();
-        for (json, sampler) in samplers {
-            if sampler.accepts(process, model.as_ref()).is_err() {
+        let first = kinds.insert(format!("{:?}", model.predicts()));
+        for (json, sampler, plain) in samplers {
+            if !plain && !first || sampler.accepts(process, model.as_ref()).is_err() {
                 continue;
             }
             let streams = Streams::new(2);

@@ -1,7 +1,7 @@
 //! The probability flow with steps chosen by an estimate of the error (Dormand-Prince 5(4)).
 
 use super::runge_kutta::{DORMAND_PRINCE, Slope, combine, stages};
-use crate::{Drive, Error, Result, State};
+use crate::{Drive, Error, FlowCoordinates, Result, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -175,7 +175,8 @@ fn first_step(drive: &dyn Drive, state: &State, first: &Slope, span: f64) -> f64
     length.min(0.01 * span.abs()) * span.signum()
 }
 
-/// The slope at the new point: the last stage has it, but for a frame whose stages carry brackets.
+/// The slope at the new point: the last stage has it, but for a frame whose stages carry brackets,
+/// and for fields that may be reversed there.
 fn renewed(
     mut slopes: Vec<Slope>,
     drive: &dyn Drive,
@@ -184,7 +185,10 @@ fn renewed(
     slope: &mut dyn FnMut(&State, f64) -> Result<Slope>,
     evaluations: &mut u32,
 ) -> Result<Slope> {
-    if drive.coordinates().is_some() {
+    let reversed = |c: &dyn FlowCoordinates| {
+        state.lift.is_empty() && c.orientation(&c.unwrapped(state)).is_some()
+    };
+    if drive.coordinates().is_some_and(|c| !reversed(c)) {
         return Ok(slopes.pop().expect("the rule has stages"));
     }
     *evaluations += 1;

@@ -158,9 +158,24 @@ pub fn stages(
         if let Some(lie) = lie {
             next.xi = inverse_dexp(lie, &u, next.xi);
         }
+        next.xi = continued(drive, state, &u, next.xi);
         slopes.push(next);
     }
     Ok(slopes)
+}
+
+/// Coefficients at `flow(state, u)` in the fields that go on from those at `state`. A point that
+/// carries no unwrapped coordinates is read on the principal branch again, where fields may be
+/// reversed: a polar angle that has passed the pole grows where it fell. Slopes of one step are
+/// added up, so all of them have to be those of one branch.
+pub fn continued(drive: &dyn Drive, state: &State, u: &Xi, xi: Xi) -> Xi {
+    let Some(coordinates) = drive.coordinates().filter(|_| state.lift.is_empty()) else {
+        return xi;
+    };
+    match coordinates.orientation(&coordinates.unwrapped(state).add(u)) {
+        Some(eps) => xi.zip(&eps, |a, eps| a * eps),
+        None => xi,
+    }
 }
 
 #[cfg(test)]

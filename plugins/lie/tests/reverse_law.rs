@@ -144,3 +144,34 @@ fn the_test_sees_a_law_that_is_a_little_off() {
         assert_eq!(p > LEVEL, right, "{divergence}: p = {p}");
     }
 }
+
+/// Where points carry no branch, fields are reversed beyond a pole: the slopes of one step are those
+/// of one branch all the same. (Added up as they are read they cancel, and points stick to the
+/// pole: distribution functions of the azimuth then differ by .28.)
+#[test]
+fn rules_of_several_stages_pass_a_pole() {
+    let process = support::process_on(support::vp(20.0, 1e-3), json!({"type": "spherical"}));
+    let oracle = json!({
+        "type": "mixture-tau-oracle", "means": [[0.8, 0.9, 0.6], [-0.7, 1.6, 0.9]],
+        "stds": [[0.3, 0.15, 0.2], [0.25, 0.2, 0.4]], "weights": [0.5, 0.5], "predicts": "field"
+    });
+    let model = model(oracle, process.as_ref(), 3);
+    let template = isotropy_core::State::new(isotropy_core::Field::new(
+        Tensor::ones([200, 3], F64),
+        isotropy_core::Moves::Point,
+    ));
+    let start = process.prior(&template, &mut Streams::new(5).stream("start", 0)).unwrap();
+    let ends = |method: &str, steps: u32| {
+        let sampler = json!({"type": "probability-flow", "method": method, "steps": steps});
+        let run = run(sampler, process.as_ref(), model.as_ref(), start.clone(), 9);
+        run.unwrap().state.x().shallow_clone()
+    };
+    // Euler's rule takes each slope where it is read, and needs many steps.
+    let exact = ends("euler", 600);
+    for method in ["heun", "rk4"] {
+        let apart: Tensor = ends(method, 40) - &exact;
+        let apart = apart.square().sum_dim_intlist(1, false, None).sqrt();
+        let share = apart.gt(0.3).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!(share < 0.05, "{method}: {share} of the points end elsewhere");
+    }
+}

@@ -3,6 +3,7 @@
 use super::LastStep;
 use super::axis::forgets;
 use super::rule::{Rule, Stepper, Walk, sampler};
+use super::runge_kutta::continued;
 use isotropy_core::{ClosedForm, NoisingProcess, Purpose, Result, Sampler, State, Step, Terms, Xi};
 
 sampler! {
@@ -96,14 +97,16 @@ impl Rule for HeunSde {
             Some(z) => drift.add(&each(z, &spread(variance, &first, second, dt))),
             None => drift,
         };
-        let ahead = with(drift.scale(length), None);
-        let ahead = walk.drive.flow(state, &ahead);
+        let displacement = with(drift.scale(length), None);
+        let ahead = walk.drive.flow(state, &displacement);
         if walk.beyond {
             // No model was trained there: the prediction is the step.
             return Ok(ahead);
         }
         let second = walk.terms(&ahead, axis.step(to, from, true))?;
-        let mean = drift.add(&axis.reverse_rate(&second, there, 1.0)).scale(0.5 * length);
+        let other = axis.reverse_rate(&second, there, 1.0);
+        let other = continued(walk.drive, state, &displacement, other);
+        let mean = drift.add(&other).scale(0.5 * length);
         Ok(walk.drive.flow(state, &with(mean, Some(&second))))
     }
 }
