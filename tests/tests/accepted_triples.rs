@@ -173,9 +173,12 @@ fn every_accepted_triple_takes_two_steps() {
             };
             for drive in drives() {
                 let Ok(process) = config.build(drive) else { continue };
+                let start = std::time::Instant::now();
                 for state in states(process.as_ref()) {
                     try_all(process.as_ref(), &state, &samplers, &mut tally);
                 }
+                let took = start.elapsed().as_secs_f64();
+                println!("{took:8.1} s  {} on {}", component.name, process.drive().name());
             }
         }
     }
