@@ -8,26 +8,13 @@
 //! points), [`NoisingProcess`], [`ScoreModel`], [`Sampler`] and [`Dataset`]. Beside them stand
 //! [`Objective`], [`Metric`], [`Plot`], [`Schedule`] and [`CovarianceKernel`]. Everything is batched: axis 0 is the batch.
 
-mod clock;
-pub mod conformance;
-pub mod coupled;
 pub mod covariance;
-pub mod data_source;
 pub mod dataset;
 mod error;
 pub mod evaluation;
-pub mod figure;
-pub mod files;
-pub mod frechet;
 pub mod group;
-pub mod idx;
-pub mod integrate;
-pub mod likelihood;
 pub mod model;
 pub mod objective;
-pub mod observed;
-pub mod panics;
-pub mod pictures;
 pub mod prediction;
 pub mod process;
 pub mod registry;
@@ -35,16 +22,11 @@ pub mod representation;
 mod root;
 pub mod sampler;
 pub mod schedule;
-pub mod schedules;
 pub mod state;
-pub mod strategies;
 pub mod streams;
 mod xi;
 
-pub use clock::Clock;
-pub use coupled::CoupledNoise;
 pub use covariance::{CovarianceKernel, Gram, Hyperparameter, Invariance};
-pub use data_source::{DATA_SOURCES, DataSource, FetchRequest};
 pub use dataset::{Dataset, LoadContext, Split};
 pub use error::{Error, Result};
 pub use evaluation::{Better, Evaluation, Measured, Metric, Plot, Services};
@@ -57,8 +39,8 @@ pub use process::{
     Terms, TimeDomain, probe_symmetry,
 };
 pub use registry::{
-    CHECKS, Component, CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig,
-    ModelConfig, ObjectiveConfig, PLUGINS, PlotConfig, Plugin, ProcessConfig, RepresentationConfig,
+    Component, CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig, ModelConfig,
+    ObjectiveConfig, PLUGINS, PlotConfig, Plugin, ProcessConfig, RepresentationConfig,
     SamplerConfig, ScheduleConfig,
 };
 pub use representation::{Aliasing, Drive, FlowCoordinates, Homogeneous, Representation, Space};

@@ -379,6 +379,12 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
         }))
     }
 
+    /// Whether the noise of some factor has a colour, whatever the state: the default looks at the
+    /// kernel.
+    fn coloured(&self) -> bool {
+        self.kernel(self.time().end).is_some_and(|kernel| kernel.colour.iter().any(Option::is_some))
+    }
+
     /// Where a process keeps the standard deviation of its kernel from falling further at the data end, the value at
     /// which it does. The mean does not know of it.
     fn std_floor(&self) -> f64 {

@@ -144,10 +144,6 @@ pub struct Plugin {
 #[linkme::distributed_slice]
 pub static PLUGINS: [Plugin];
 
-/// Further checks that plugins contribute to the conformance suite.
-#[linkme::distributed_slice]
-pub static CHECKS: [crate::conformance::ExtraCheck];
-
 /// Declares the plugin that a crate is: one line in its `lib.rs`.
 #[macro_export]
 macro_rules! plugin {

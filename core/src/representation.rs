@@ -1,7 +1,6 @@
 //! Representations: how a group acts on a state, and, for drives, the frame of fields along which
 //! points move.
 
-use crate::coupled::Canonical;
 use crate::{Element, Error, Field, Group, Moves, Result, State, StateSpec, Stream, Xi};
 use std::any::Any;
 use tch::{Device, Kind, Tensor};
@@ -63,21 +62,6 @@ pub trait Representation: Send + Sync + std::fmt::Debug + Any {
 
     /// The frame of fields, if this action can drive points.
     fn drive(&self) -> Option<&dyn Drive> {
-        None
-    }
-
-    /// The pose of every point of a batch, `c(y)` with `c(g y) = g c(y)`, for groups whose elements cannot be gone
-    /// through: what noise is coupled to ([`crate::coupled`]). `None` where the action knows none.
-    ///
-    /// # Errors
-    /// When the value is not one that this group acts on.
-    fn pose(&self, _input: &State) -> Result<Option<Canonical>> {
-        Ok(None)
-    }
-
-    /// The action by which coupled noise is moved, where it is not this one: interpolation takes variance from white
-    /// noise, and another rule than that of the points may leave it.
-    fn noise_action(&self) -> Option<&dyn Representation> {
         None
     }
 }

@@ -163,6 +163,14 @@ impl State {
     /// Name of the context field with the class of each point, `[B]`, `Int64`, counted from 0.
     pub const LABEL: &str = "label";
 
+    /// Name of the context field that holds the points of a field, `[B, N, p]` or, shared by the
+    /// batch, `[N, p]`.
+    pub const INDEX: &str = "index";
+
+    /// Name of the context field that holds an earlier estimate of the clean value, for models that
+    /// look at it.
+    pub const ESTIMATE: &str = "estimate";
+
     /// A state of these shapes with standard normal numbers, for probing; sizes that vary become 3,
     /// the mask is one everywhere, and the class is 0.
     pub fn random(

@@ -41,5 +41,5 @@ fn an_outside_plugin_is_listed_with_its_crate() {
     {
         assert_eq!(crate_of(kind, name).as_deref(), Some("isotropy-tests"), "{kind} {name}");
     }
-    assert_eq!(crate_of("process", "vp").as_deref(), Some("isotropy-lie"));
+    assert_eq!(crate_of("process", "vp").as_deref(), Some("isotropy-diffusion"));
 }

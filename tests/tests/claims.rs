@@ -68,7 +68,7 @@ fn measured(claim: &Claim, scratch: &Scratch) -> Value {
         return read_json(&cells.join(key.as_str().unwrap()).join("run/metrics.json"));
     }
     let config = repository(claim.config.as_ref().unwrap());
-    let mut arguments = vec!["run", "--config", config.to_str().unwrap(), "--out", "run"];
+    let mut arguments = vec!["--config", config.to_str().unwrap(), "--out", "run"];
     arguments.extend(claim.set.iter().flat_map(|set| ["--set", set.as_str()]));
     run(RUNNER, scratch, &arguments).with_code(0);
     read_json(&scratch.join("run/metrics.json"))

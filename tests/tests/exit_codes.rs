@@ -189,7 +189,7 @@ fn help_and_completions_are_there() {
         assert!(script.contains("reproduce"), "{shell}");
     }
     let doctor = run(RUNNER, &scratch, &["doctor"]).with_code(0).stdout;
-    for word in ["libtorch", "2.13.0", "isotropy-lie", "runner data fetch mnist"] {
+    for word in ["libtorch", "2.13.0", "isotropy-diffusion", "runner data fetch mnist"] {
         assert!(doctor.contains(word), "'{word}' is not in: {doctor}");
     }
 }

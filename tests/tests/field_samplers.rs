@@ -6,9 +6,9 @@ use isotropy_core::{
     Field, FreshNoise, ModelConfig, ModelContext, Moves, ProcessConfig, RepresentationConfig,
     SamplerConfig, State, Streams, sampler::unobserved,
 };
+use isotropy_diffusion as _;
 use isotropy_gp_fields as _;
 use isotropy_groups as _;
-use isotropy_lie as _;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 

@@ -81,7 +81,7 @@ fn validated(path: &Path) -> (Reached, Option<String>) {
         Err(Refusal::Error(error)) => error.to_string(),
     };
     // Guards turn a panic into an error with the place in the source.
-    let of_ours = ["core/src/", "plugins/", "runners/"];
+    let of_ours = ["core/", "plugins/", "runners/"];
     if of_ours.iter().any(|ours| text.contains(&format!("(at {ours}"))) {
         return (reached, Some(format!("a panic: {text}")));
     }

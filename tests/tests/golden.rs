@@ -18,8 +18,8 @@ mod golden_cases {
 
 use golden_cases::case::{Case, cases, folder, own_folder};
 use golden_cases::{bridges, brownian, components, field_sampling, fields, images, lie};
+use isotropy_diffusion as _;
 use isotropy_groups as _;
-use isotropy_lie as _;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -44,7 +44,7 @@ fn the_run_folder_is_complete_and_its_configuration_runs_again() {
     assert!(manifest["libtorch"].as_str().is_some_and(|v| v.starts_with("2.13.0")), "{manifest}");
     assert_eq!(manifest["binary_sha256"].as_str().map(str::len), Some(64));
     let plugins = manifest["plugins"].as_array().unwrap();
-    assert!(plugins.iter().any(|p| p["name"] == "isotropy-lie" && p["version"] == "0.1.0"));
+    assert!(plugins.iter().any(|p| p["name"] == "isotropy-diffusion" && p["version"] == "0.1.0"));
     assert!(manifest["data"].is_array() && manifest["git"].is_string() | manifest["git"].is_null());
 
     let measured = read_json(&folder.join("metrics.json"));

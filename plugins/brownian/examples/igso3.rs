@@ -2,9 +2,9 @@
 //! against draws by the table (dots): `cargo run --release -p isotropy-brownian --example igso3 FILE`.
 
 use isotropy_brownian::heat_kernel::HeatKernel;
-use isotropy_core::figure::plotters::prelude::{Circle, Color, PathElement};
-use isotropy_core::figure::{OVERSAMPLING, PALETTE, axes, draw, fault, px, text};
 use isotropy_core::{Error, Result, Space, Streams};
+use isotropy_plots::figure::plotters::prelude::{Circle, Color, PathElement};
+use isotropy_plots::figure::{OVERSAMPLING, PALETTE, axes, draw, fault, px, text};
 use std::f64::consts::PI;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -55,9 +55,9 @@ fn main() -> Result<()> {
         chart
             .configure_series_labels()
             .legend_area_size(px(30.0))
-            .label_font(text(19.0, isotropy_core::figure::INK))
-            .border_style(isotropy_core::figure::GRID)
-            .background_style(isotropy_core::figure::PAPER)
+            .label_font(text(19.0, isotropy_plots::figure::INK))
+            .border_style(isotropy_plots::figure::GRID)
+            .background_style(isotropy_plots::figure::PAPER)
             .draw()
             .map_err(fault)
     })

@@ -1,7 +1,7 @@
 //! Checks of processes whose kernel is no Gaussian of flow coordinates, on any homogeneous drive: the
 //! core suite has nothing to compare their kernel with. `runner check process brownian` runs them.
 
-use isotropy_core::conformance::{CheckResult, ExtraCheck, Status};
+use isotropy_conformance::{CheckResult, ExtraCheck, Status};
 use isotropy_core::{
     Error, NoisingProcess, Prediction, PredictionKind, ProcessConfig, RepresentationConfig, Result,
     Scale, State, Step, Streams, Xi,
@@ -203,6 +203,7 @@ fn registered() -> CheckResult {
     }
 }
 
-#[isotropy_core::linkme::distributed_slice(isotropy_core::CHECKS)]
+#[isotropy_core::linkme::distributed_slice(isotropy_conformance::CHECKS)]
 #[linkme(crate = isotropy_core::linkme)]
-static HEAT: ExtraCheck = ExtraCheck { kind: "process", name: "brownian", run: registered };
+static HEAT: ExtraCheck =
+    ExtraCheck { kind: "process", name: Some("brownian"), run: |_| vec![registered()] };

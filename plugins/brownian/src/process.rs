@@ -8,13 +8,13 @@
 
 use crate::heat_kernel::HeatKernel;
 use isotropy_core::schedule::Family;
-use isotropy_core::schedules::{CosineConfig, GeometricConfig};
 use isotropy_core::{
-    Clock, ClosedForm, Element, Error, Homogeneous, Kernel, KernelOfTime, NoiseOperator,
-    NoisingProcess, Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, Result,
-    Scale, ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi,
-    probe_symmetry,
+    ClosedForm, Element, Error, Homogeneous, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
+    Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, Result, Scale,
+    ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, probe_symmetry,
 };
+use isotropy_diffusion::clock::Clock;
+use isotropy_diffusion::schedule::{CosineConfig, GeometricConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;

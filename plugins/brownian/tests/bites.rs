@@ -7,7 +7,7 @@ mod common;
 
 use common::{drive, failures, process};
 use isotropy_brownian::conformance::check_heat_process;
-use isotropy_core::conformance::Status;
+use isotropy_conformance::Status;
 use isotropy_core::{
     Kernel, NoiseOperator, NoisingProcess, Perturbed, Prediction, Representation, Result, State,
     StateSpec, Step, Stream, Streams, Terms, TimeDomain,

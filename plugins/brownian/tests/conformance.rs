@@ -8,8 +8,8 @@ mod common;
 
 use common::{F64, drive, failures, process};
 use isotropy_brownian as _;
-use isotropy_core::conformance::process::{check_process, check_process_symmetry};
-use isotropy_core::conformance::representation::{check_representation, check_transport};
+use isotropy_conformance::process::{check_process, check_process_symmetry};
+use isotropy_conformance::representation::{check_representation, check_transport};
 use isotropy_core::{Representation, Streams};
 use serde_json::json;
 use std::sync::Arc;

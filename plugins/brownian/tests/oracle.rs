@@ -9,7 +9,7 @@ use common::{F64, drive, process};
 use isotropy_brownian::oracle::{
     FiniteOrbitConfig, HeatMixture, Igso3MixtureConfig, WrappedNormalMixtureConfig,
 };
-use isotropy_core::conformance::model::check_model;
+use isotropy_conformance::model::check_model;
 use isotropy_core::{
     Element, Field, FreshNoise, ModelContext, Moves, Noise, NoisingProcess, ScoreModel, State,
     StateSpec, Step, Streams, Xi,

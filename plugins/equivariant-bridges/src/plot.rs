@@ -1,10 +1,10 @@
 //! The plot `bridge-panel`: pictures on their way from the other end.
 
 use crate::process::END;
-use isotropy_core::figure::plotters::prelude::*;
-use isotropy_core::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
-use isotropy_core::figure::{self, Canvas, GRID, INK, fault, px};
 use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result};
+use isotropy_plots::figure::plotters::prelude::*;
+use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
+use isotropy_plots::figure::{self, Canvas, GRID, INK, fault, px};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -4,7 +4,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use isotropy_core::{CovarianceKernelConfig, Streams};
-use isotropy_gp_fields::linear_algebra::{Factor, JITTER, Points, gram};
+use isotropy_gaussian_processes::linear_algebra::{Factor, JITTER, Points, gram};
 use serde_json::json;
 use std::hint::black_box;
 use tch::{Device, Kind};

@@ -2,12 +2,12 @@
 //! (geomndp.md 4.4: 3.7 s with attention and 14.7 s with the tensor-field network in the released code).
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use isotropy_core::integrate::FlowMethod;
-use isotropy_core::likelihood::{Divergence, LikelihoodOptions, Variable, log_likelihood};
 use isotropy_core::{
     Field, ModelConfig, ModelContext, Moves, NoisingProcess, ProcessConfig, RepresentationConfig,
     ScoreModel, State, Streams,
 };
+use isotropy_diffusion::integrate::FlowMethod;
+use isotropy_diffusion::likelihood::{Divergence, LikelihoodOptions, Variable, log_likelihood};
 use isotropy_gp_fields as _;
 use isotropy_groups as _;
 use serde_json::{Value, json};

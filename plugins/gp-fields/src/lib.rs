@@ -6,18 +6,9 @@
 //! point-major (coefficient `n d + c`).
 
 pub mod dataset;
-pub mod kernel;
-pub mod linear_algebra;
 pub mod metric;
 pub mod model;
-pub mod oracle;
 pub mod plot;
-pub mod posterior;
-pub mod process;
-pub mod sampler;
 pub mod source;
-pub mod tuning;
 
-isotropy_core::plugin!(
-    "Gaussian-process fields: kernels, processes, conditional samplers, data and networks"
-);
+isotropy_core::plugin!("Gaussian-process fields: data, networks, metrics and pictures");

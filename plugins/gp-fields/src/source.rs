@@ -1,20 +1,24 @@
 //! `runner data fetch winds`: monthly surface winds, through Debian's packages or from a file.
 
-use isotropy_core::data_source::{Scratch, run, sha256, write_whole};
-use isotropy_core::{DATA_SOURCES, DataSource, Error, FetchRequest, Result};
+use isotropy_core::{Error, Result};
+use isotropy_data::known_file::{KnownFile, complete};
+use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, Scratch, run};
+use isotropy_data::write::write_whole;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Name of the data set and of its folder.
 pub const WINDS: &str = "winds";
 /// Its file.
-pub const FILE: &str = "monthly_navy_winds.cdf";
+pub const FILE: KnownFile = KnownFile {
+    name: "monthly_navy_winds.cdf",
+    bytes: 11_104_376,
+    sha256: "225a9e4fed7bb1a7b558afb662abbe2dc5e3d3db4100fa019cb994f10b115faa",
+};
 /// The Debian package that carries it.
 const PACKAGE: &str = "ferret-datasets";
 /// Where the package puts it.
 const IN_PACKAGE: &str = "usr/share/ferret-vis/data";
-const BYTES: u64 = 11_104_376;
-const SHA256: &str = "225a9e4fed7bb1a7b558afb662abbe2dc5e3d3db4100fa019cb994f10b115faa";
 const HELP: &str = "on Debian and Ubuntu: sudo apt-get update, then once more; elsewhere give the package or the file: \
                     runner data fetch winds --from ferret-datasets_7.6.0-5_all.deb";
 
@@ -25,7 +29,7 @@ static SOURCE: DataSource = DataSource {
     summary: "monthly surface winds 1982-1992 on the globe (2.5 degrees), 11 MB; Debian package ferret-datasets (28 MB)",
     licence: "FNOC analysis, distributed with Ferret by NOAA/PMEL, public domain",
     fetch,
-    complete,
+    complete: |folder| complete(folder, &[FILE]),
 };
 
 /// Brings the file into the request's folder: from the package manager (nothing is installed, so no rights are needed),
@@ -38,7 +42,7 @@ pub fn fetch(request: &FetchRequest) -> Result<()> {
     let scratch = Scratch::new(&request.folder)?;
     let source = match &request.from {
         None => unpack(&download(scratch.path())?, scratch.path())?,
-        Some(from) if from.is_dir() => from.join(FILE),
+        Some(from) if from.is_dir() => from.join(FILE.name),
         Some(from) if from.extension().is_some_and(|extension| extension == "deb") => {
             unpack(from, scratch.path())?
         }
@@ -46,23 +50,8 @@ pub fn fetch(request: &FetchRequest) -> Result<()> {
     };
     let bytes = std::fs::read(&source)
         .map_err(|reason| Error::data(format!("{}: {reason}", source.display()), HELP))?;
-    let digest = sha256(&bytes);
-    if bytes.len() as u64 != BYTES || digest != SHA256 {
-        return Err(Error::data(
-            format!(
-                "{}: {} bytes with SHA-256 {digest}, not {BYTES} with {SHA256}",
-                source.display(),
-                bytes.len()
-            ),
-            format!("it is not the {FILE} of {PACKAGE} 7.6.0"),
-        ));
-    }
-    write_whole(&request.folder.join(FILE), &bytes)
-}
-
-/// Whether the folder holds the file, by name and size.
-pub fn complete(folder: &Path) -> bool {
-    std::fs::metadata(folder.join(FILE)).is_ok_and(|found| found.len() == BYTES)
+    FILE.check(&source, &bytes)?;
+    write_whole(&request.folder.join(FILE.name), &bytes)
 }
 
 /// Downloads the package into the folder.
@@ -78,5 +67,5 @@ fn download(folder: &Path) -> Result<PathBuf> {
 /// Unpacks a package into the folder; the path of the file.
 fn unpack(package: &Path, folder: &Path) -> Result<PathBuf> {
     run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder), HELP)?;
-    Ok(folder.join(IN_PACKAGE).join(FILE))
+    Ok(folder.join(IN_PACKAGE).join(FILE.name))
 }

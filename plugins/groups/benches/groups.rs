@@ -5,7 +5,7 @@
 //! vector for each element by the group's defining action, where it has one.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use isotropy_core::strategies::GroupSamples;
+use isotropy_conformance::strategies::GroupSamples;
 use isotropy_core::{Element, Group, GroupConfig, Streams, registry};
 use isotropy_groups::group::{Heisenberg, So2, So3};
 use std::hint::black_box;

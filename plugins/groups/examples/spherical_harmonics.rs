@@ -3,11 +3,11 @@
 //!
 //! `cargo run --release -p isotropy-groups --example spherical_harmonics -- PICTURE.png`
 
-use isotropy_core::figure::plotters::prelude::{Color, PathElement, Polygon, RGBColor, Text};
-use isotropy_core::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
-use isotropy_core::figure::{self, Canvas, DATA, INK, MUTED, SAMPLES, fault, px};
 use isotropy_core::{Error, Result};
 use isotropy_groups::irreps::{Normalisation, spherical_harmonics};
+use isotropy_plots::figure::plotters::prelude::{Color, PathElement, Polygon, RGBColor, Text};
+use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
+use isotropy_plots::figure::{self, Canvas, DATA, INK, MUTED, SAMPLES, fault, px};
 use std::f64::consts::PI;
 use std::path::Path;
 use tch::{Kind, Tensor};

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::strategies::{GroupSamples, large_norms, small_norms};
+use isotropy_conformance::strategies::{GroupSamples, large_norms, small_norms};
 use isotropy_core::{Group, GroupConfig, LieGroup, Streams, Xi};
 use isotropy_groups as _;
 use tch::{Kind, Tensor};

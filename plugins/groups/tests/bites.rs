@@ -5,9 +5,9 @@
 
 mod support;
 
-use isotropy_core::conformance::Status;
-use isotropy_core::conformance::group::check_group;
-use isotropy_core::conformance::representation::check_representation;
+use isotropy_conformance::Status;
+use isotropy_conformance::group::check_group;
+use isotropy_conformance::representation::check_representation;
 use isotropy_core::{
     Drive, Element, FiniteGroup, FlowCoordinates, Group, LieGroup, Representation, Result, State,
     Stream, Streams, Xi,

@@ -5,8 +5,8 @@
 
 mod support;
 
-use isotropy_core::conformance::model::check_model;
-use isotropy_core::conformance::representation::{check_representation, check_transport};
+use isotropy_conformance::model::check_model;
+use isotropy_conformance::representation::{check_representation, check_transport};
 use isotropy_core::{
     Drive, Element, FieldSpec, Group, Kernel, LieGroup, ModelConfig, ModelContext, Moves,
     NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, RepresentationConfig,

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::conformance::representation::check_representation;
-use isotropy_core::conformance::{CheckResult, Status};
+use isotropy_conformance::representation::check_representation;
+use isotropy_conformance::{CheckResult, Status};
 use isotropy_core::{
     Drive, Element, Field, FlowCoordinates, Group, Moves, Representation, Result, State, StateSpec,
     Stream, Streams, Xi,

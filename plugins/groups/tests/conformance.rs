@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::conformance::group::check_group;
-use isotropy_core::conformance::representation::check_representation;
-use isotropy_core::conformance::{CheckResult, Status};
+use isotropy_conformance::group::check_group;
+use isotropy_conformance::representation::check_representation;
+use isotropy_conformance::{CheckResult, Status};
 use isotropy_core::{GroupConfig, RepresentationConfig, Streams, registry};
 use isotropy_groups as _;
 

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::conformance::{Status, group::check_group};
-use isotropy_core::strategies::GroupSamples;
+use isotropy_conformance::strategies::GroupSamples;
+use isotropy_conformance::{Status, group::check_group};
 use isotropy_core::{Element, Error, Group, GroupConfig, LieGroup, Streams};
 use isotropy_groups::group::GlN;
 use tch::{Device, Kind, Tensor};

@@ -9,9 +9,10 @@ use isotropy_core::{
 };
 use isotropy_groups::group::{So2, So3, Su2};
 use isotropy_groups::representation::{
-    Hyperspherical, HypersphericalChart, ImagePermutation, PixelGroup, Polar, PolarChart, Rotation,
-    Spherical, SphericalChart, TAU, Translation,
+    Hyperspherical, HypersphericalChart, Polar, PolarChart, Rotation, Spherical, SphericalChart,
+    TAU, Translation,
 };
+use isotropy_images::action::{ImagePermutation, PixelGroup};
 use std::f64::consts::PI;
 use tch::{Device, Kind, Tensor};
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::strategies::GroupSamples;
+use isotropy_conformance::strategies::GroupSamples;
 use isotropy_core::{Group, LieGroup, Streams};
 use isotropy_groups::group::Heisenberg;
 use tch::{Kind, Tensor};

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::conformance::{Status, group::check_group};
+use isotropy_conformance::{Status, group::check_group};
 use isotropy_core::{Element, Error, Group, GroupConfig, Streams};
 use isotropy_groups as _;
 use tch::{Device, Kind, Tensor};

@@ -2,16 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::conformance::representation::check_representation;
-use isotropy_core::conformance::{CheckResult, Status};
+use isotropy_conformance::representation::check_representation;
+use isotropy_conformance::{CheckResult, Status};
 use isotropy_core::{
     Drive, Element, Error, Field, FiniteGroup, Group, Moves, Representation, RepresentationConfig,
     State, Stream, Streams, Xi,
 };
 use isotropy_groups::group::{Cyclic, Dihedral, Se3, So3, SoN};
 use isotropy_groups::representation::{
-    Defining, Hyperspherical, HypersphericalChart, ImagePermutation, ImageShift, Linear,
-    LinearRepresentation, PixelGroup, Translation, as_linear, image_rotation::ImageRotation,
+    Defining, Hyperspherical, HypersphericalChart, Linear, LinearRepresentation, Translation,
+    as_linear,
+};
+use isotropy_images::action::{
+    ImagePermutation, ImageShift, PixelGroup, image_rotation::ImageRotation,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};

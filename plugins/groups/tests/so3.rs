@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::strategies::{GroupSamples, small_norms};
+use isotropy_conformance::strategies::{GroupSamples, small_norms};
 use isotropy_core::{Group, LieGroup, Streams};
 use isotropy_groups::group::So3;
 use std::f64::consts::PI;

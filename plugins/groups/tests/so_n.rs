@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::conformance::{Status, group::check_group};
-use isotropy_core::strategies::GroupSamples;
+use isotropy_conformance::strategies::GroupSamples;
+use isotropy_conformance::{Status, group::check_group};
 use isotropy_core::{Element, Error, GroupConfig, LieGroup, Streams, Xi};
 use isotropy_groups::group::{So2, So3, SoN};
 use std::f64::consts::PI;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isotropy_core::strategies::{self, GroupSamples};
+use isotropy_conformance::strategies::{self, GroupSamples};
 use isotropy_core::{Group, LieGroup, Streams};
 use isotropy_groups::group::{Cyclic, Power, Se3, So2, So3, SoN, Translations};
 use isotropy_groups::representation::{Polar, PolarChart};

@@ -2,7 +2,6 @@
 //! share with other plugins.
 
 pub mod attention;
-pub mod averaged;
 pub mod egnn;
 pub mod embedding;
 pub mod features;

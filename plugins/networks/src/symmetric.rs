@@ -4,7 +4,7 @@
 
 use crate::symmetric_kernel::{Lift, Tying};
 use isotropy_core::{Error, Result};
-use isotropy_groups::representation::PixelGroup;
+use isotropy_images::action::PixelGroup;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;

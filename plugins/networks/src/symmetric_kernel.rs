@@ -5,7 +5,7 @@
 //! orientations, where there are some), so it is a constant matrix or a constant table of indices.
 
 use isotropy_core::{Element, Representation};
-use isotropy_groups::representation::{ImagePermutation, PixelGroup};
+use isotropy_images::action::{ImagePermutation, PixelGroup};
 use tch::{Device, Kind, Tensor};
 
 /// How the kernel of a tied convolution is made of free weights of the same shape.

@@ -6,16 +6,12 @@ use isotropy_core::{
     Error, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Representation, Result,
     ScoreModel, State, TimeDomain, representation::as_type,
 };
-use isotropy_groups::representation::{ImagePermutation, ImageShift, PixelGroup};
+use isotropy_images::action::{ImagePermutation, ImageShift, PixelGroup};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Context field with the class of an image, `[B]`, `Int64`.
-pub const LABEL: &str = State::LABEL;
-/// Context field with an earlier estimate of the clean image, of the shape of the value.
-pub const ESTIMATE: &str = "estimate";
 /// Context field with the other end of a bridge, which a network sees where there is one.
 const END: &str = "end";
 
@@ -173,7 +169,7 @@ impl UnetModel {
         let beside = config.beside(context)?;
         let copies = 1 + i64::from(config.self_conditioning);
         let sizes = config.sizes(channels, channels * copies + beside.1, side)?;
-        if config.classes.is_some() && context.spec.given(LABEL).is_none() {
+        if config.classes.is_some() && context.spec.given(State::LABEL).is_none() {
             return Err(Error::config("/classes", "the dataset gives no context field `label`"));
         }
         // Tied features are scalars, so the network commutes with whatever its kernels commute with.
@@ -207,7 +203,7 @@ impl UnetModel {
 
     fn labels(&self, state: &State) -> Result<Option<Tensor>> {
         let Some(classes) = self.classes else { return Ok(None) };
-        let labels = &state.given(LABEL)?.tensor;
+        let labels = &state.given(State::LABEL)?.tensor;
         // Reading back from an accelerator would stop it at every step; it checks indices itself.
         if labels.device() == Device::Cpu && labels.numel() > 0 {
             let (low, high) = (labels.min().double_value(&[]), labels.max().double_value(&[]));
@@ -334,7 +330,7 @@ impl ScoreModel for UnetModel {
         let x = state.x();
         let mut images = Vec::with_capacity(2 + self.beside.len());
         if self.self_conditioning {
-            images.push(match state.given(ESTIMATE) {
+            images.push(match state.given(State::ESTIMATE) {
                 Ok(field) => field.tensor.shallow_clone(),
                 Err(_) => x.zeros_like(),
             });

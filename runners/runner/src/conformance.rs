@@ -6,16 +6,18 @@ use crate::catalogue::Catalogue;
 use crate::experiment::{Experiment, NoiseOf};
 use crate::guard::guard;
 use crate::services::data_folder_or_none;
-use isotropy_core::conformance::{
+use isotropy_conformance::CHECKS;
+use isotropy_conformance::{
     CheckResult, Status, coupled::check_coupled_noise, covariance, group, model, process,
-    representation, sampler, schedule,
+    representation, sampler,
 };
 use isotropy_core::{
-    CHECKS, Component, CoupledNoise, CovarianceKernelConfig, Dataset, DatasetConfig, Error,
-    FreshNoise, GroupConfig, LoadContext, MetricConfig, ModelConfig, ModelContext, NoisingProcess,
-    ObjectiveConfig, PlotConfig, ProcessConfig, Representation, RepresentationConfig, Result,
-    SamplerConfig, ScheduleConfig, Split, State, StateSpec, Streams, coupled,
+    Component, CovarianceKernelConfig, Dataset, DatasetConfig, Error, FreshNoise, GroupConfig,
+    LoadContext, MetricConfig, ModelConfig, ModelContext, NoisingProcess, ObjectiveConfig,
+    PlotConfig, ProcessConfig, Representation, RepresentationConfig, Result, SamplerConfig,
+    ScheduleConfig, Split, State, StateSpec, Streams,
 };
+use isotropy_diffusion::{coupled_noise as coupled, coupled_noise::CoupledNoise};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::sync::Arc;
@@ -44,11 +46,15 @@ pub fn check_component(
         Ok(()) => {}
         Err(error) => results.push(CheckResult::fail("the example builds", error.to_string())),
     }
-    for extra in CHECKS.iter().filter(|e| (e.kind, e.name) == (component.kind, component.name)) {
-        results.push(match guard(component.name, || Ok((extra.run)())) {
-            Ok(result) => result,
-            Err(error) => CheckResult::fail("the plugin's own check", error.to_string()),
-        });
+    for extra in CHECKS.iter().filter(|extra| {
+        extra.kind == component.kind && extra.name.is_none_or(|name| name == component.name)
+    }) {
+        match guard(component.name, || Ok((extra.run)(component))) {
+            Ok(found) => results.extend(found),
+            Err(error) => {
+                results.push(CheckResult::fail("the plugin's own check", error.to_string()));
+            }
+        }
     }
     rows(component.kind, component.name, results)
 }
@@ -118,7 +124,7 @@ fn specific(
         }
         "schedule" => {
             let config: Box<dyn ScheduleConfig> = parse(example, results)?;
-            results.extend(schedule::check_schedule(&config.build()?));
+            config.build()?;
         }
         "kernel" => {
             let config: Box<dyn CovarianceKernelConfig> = parse(example, results)?;

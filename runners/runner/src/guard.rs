@@ -1,7 +1,7 @@
 //! Panics inside libtorch (or a component) become errors that name the component.
 
 use crate::output::note;
-use isotropy_core::panics::{first_line, is_from_libtorch};
+use isotropy_conformance::panics::{first_line, is_from_libtorch};
 use isotropy_core::{Error, Result};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};

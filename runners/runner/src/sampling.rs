@@ -6,10 +6,8 @@ use crate::guard::guard;
 use crate::needs;
 use crate::progress::Progress;
 use crate::signals::StopFlag;
-use isotropy_core::{
-    CoupledNoise, Dataset, Error, FreshNoise, Noise, Result, ScoreModel, Split, State, Streams,
-    coupled,
-};
+use isotropy_core::{Dataset, Error, FreshNoise, Noise, Result, ScoreModel, Split, State, Streams};
+use isotropy_diffusion::{coupled_noise as coupled, coupled_noise::CoupledNoise};
 use tch::{Kind, Tensor};
 
 /// Samples with where they came from.

@@ -8,14 +8,14 @@ use isotropy_core::{
     PredictionKind, Representation, RepresentationConfig, Result, SamplerConfig, ScoreModel, State,
     Step, Terms, TimeDomain, Xi,
 };
+use isotropy_diffusion::model::{average_over, orbit};
 use isotropy_equivariant_bridges::model::{BridgeScales, DataMoments, Preconditioned, Scaling};
 use isotropy_equivariant_bridges::objective::{BridgeDenoising, BridgeDenoisingConfig};
 use isotropy_equivariant_bridges::process::{
     Bridge, BrownianBridgeConfig, END, VeBridgeConfig, VpBridgeConfig,
 };
 use isotropy_equivariant_bridges::sampler::TimeGrid;
-use isotropy_groups::representation::ImagePermutation;
-use isotropy_networks::averaged::{average_over, orbit};
+use isotropy_images::action::ImagePermutation;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor, nn::VarStore};

@@ -2,12 +2,12 @@
 
 use super::case::{Case, tensor};
 use super::words;
-use isotropy_core::frechet::frechet_of_moments;
 use isotropy_core::{
     Field, Moves, Prediction, PredictionKind, ProcessConfig, RepresentationConfig, Scale, State,
     Step, Xi,
 };
-use isotropy_lie::metric::{median_distance, mmd, mmd_multi_scale, wasserstein};
+use isotropy_diffusion::metric::{median_distance, mmd, mmd_multi_scale, wasserstein};
+use isotropy_images::metric::frechet_distance::frechet_of_moments;
 use isotropy_networks::layers::Activation;
 use isotropy_networks::mlp::Mlp;
 use runner::train::optimizer::OptimizerConfig;

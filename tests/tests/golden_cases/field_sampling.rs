@@ -2,13 +2,14 @@
 
 use super::case::{Case, excess};
 use super::words;
-use isotropy_core::integrate::FlowMethod;
-use isotropy_core::likelihood::{LikelihoodOptions, Variable, log_likelihood};
 use isotropy_core::{
     CovarianceKernelConfig, Drive, Field, ModelConfig, ModelContext, Moves, Noise, NoisingProcess,
     ProcessConfig, RepresentationConfig, Result, SamplerConfig, ScoreModel, State, Streams, Terms,
-    Xi, observed, sampler::unobserved,
+    Xi, sampler::unobserved,
 };
+use isotropy_diffusion::integrate::FlowMethod;
+use isotropy_diffusion::likelihood::{LikelihoodOptions, Variable, log_likelihood};
+use isotropy_diffusion::observed;
 use isotropy_gp_fields::metric::GaussianProcessConfig;
 use serde_json::{Value, json};
 use std::f64::consts::LN_2;

@@ -7,13 +7,12 @@ use isotropy_core::{
     ModelContext, Moves, NoisingProcess, Perturbed, Prediction, PredictionKind, ProcessConfig,
     RepresentationConfig, Result, Scale, ScoreModel, State, Step, Streams, Xi,
 };
+use isotropy_gaussian_processes::oracle::OracleConfig;
+use isotropy_gaussian_processes::posterior::GaussianProcess;
+use isotropy_gaussian_processes::process::Beta;
 use isotropy_gp_fields::dataset::points::PointsConfig;
 use isotropy_gp_fields::dataset::sawtooth::sawtooth;
-use isotropy_gp_fields::linear_algebra::INDEX;
 use isotropy_gp_fields::model::{FieldInput, FieldModel, FieldNetwork, Head};
-use isotropy_gp_fields::oracle::OracleConfig;
-use isotropy_gp_fields::posterior::GaussianProcess;
-use isotropy_gp_fields::process::Beta;
 use isotropy_networks::embedding::{Layout, sinusoidal};
 use runner::train::learning_rate::LearningRateConfig;
 use serde::{Deserialize, Serialize};
@@ -131,7 +130,7 @@ fn field(x: &Tensor, y: &Tensor) -> State {
     let (n, p) = (x.size()[0], x.size()[1]);
     let value = Field::new(y.reshape([1, n, -1]), Moves::Scalar).indexed(1);
     let index = Field::new(x.reshape([1, n, p]), Moves::Point).indexed(1);
-    State::new(value).with_context(INDEX, index)
+    State::new(value).with_context(State::INDEX, index)
 }
 
 fn flat(xi: &Xi) -> Tensor {

@@ -7,13 +7,13 @@ use isotropy_core::{
     Representation, RepresentationConfig, Result, SamplerConfig, ScheduleConfig, ScoreModel, State,
     Streams, Xi, sampler::unobserved,
 };
-use isotropy_groups::representation::{ImagePermutation, PixelGroup};
-use isotropy_lie::model::EdmScales;
+use isotropy_diffusion::model::EdmScales;
+use isotropy_diffusion::sampler::{PairsOfTimes, pairs};
+use isotropy_equivariant_images::objective::{mean_square, turned_back};
+use isotropy_images::action::{ImagePermutation, PixelGroup};
 use isotropy_networks::embedding::{Layout, sinusoidal};
 use isotropy_networks::symmetric::{Channels, Conv, ConvShape, InitialScale, Symmetry, SymmetryBy};
 use isotropy_networks::symmetric_kernel::Tying;
-use isotropy_symmetric_images::objective::{mean_square, turned_back};
-use isotropy_symmetric_images::sampler::{PairsOfTimes, pairs};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
-use isotropy_core::conformance::{CheckResult, Status};
+use isotropy_conformance::{CheckResult, Status};
 use isotropy_core::{NoisingProcess, ProcessConfig, Representation, RepresentationConfig};
 use isotropy_groups as _;
 use serde_json::Value;

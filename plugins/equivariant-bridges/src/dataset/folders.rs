@@ -2,10 +2,13 @@
 
 use super::{Augmentation, pair, pair_spec};
 use isotropy_core::dataset::{kept_apart, shuffled_rows};
-use isotropy_core::pictures::{BACKGROUND, PictureFormat, Pictures, Reading, decode, find};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, LoadContext, RepresentationConfig, Result, Split, State,
-    StateSpec, Streams, data_source::sha256,
+    StateSpec, Streams,
+};
+use isotropy_data::digest::sha256;
+use isotropy_images::reader::pictures::{
+    BACKGROUND, PictureFormat, Pictures, Reading, decode, find,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -2,13 +2,13 @@
 
 use super::{F64, GROUPS, distance, images, model, pixels, process, refusal, representation};
 use crate::conformance::assert_passes;
-use isotropy_core::conformance::{Status, model::check_model};
+use isotropy_conformance::{Status, model::check_model};
 use isotropy_core::{
     Field, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Representation, Result,
     ScoreModel, State, Streams,
 };
+use isotropy_diffusion::model::{average_over, orbit};
 use isotropy_equivariant_bridges::process::END;
-use isotropy_networks::averaged::{average_over, orbit};
 use serde_json::json;
 use tch::{Kind, Tensor};
 

@@ -2,8 +2,8 @@
 //! it.
 
 use super::{images, pixels, process};
-use isotropy_core::conformance::Status;
-use isotropy_core::conformance::process::{check_process, check_process_symmetry};
+use isotropy_conformance::Status;
+use isotropy_conformance::process::{check_process, check_process_symmetry};
 use isotropy_core::{
     Field, Kernel, KernelOfTime, Moves, NoisingProcess, Perturbed, Prediction, Representation,
     Result, State, StateSpec, Step, Stream, Streams, Terms, TimeDomain, Xi,

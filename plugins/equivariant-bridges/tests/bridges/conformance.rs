@@ -1,8 +1,8 @@
 //! The conformance suite on this plugin's components.
 
 use super::{bridges, representation};
-use isotropy_core::conformance::process::{check_process, check_process_symmetry};
-use isotropy_core::conformance::{CheckResult, Status, model::check_model, sampler::check_sampler};
+use isotropy_conformance::process::{check_process, check_process_symmetry};
+use isotropy_conformance::{CheckResult, Status, model::check_model, sampler::check_sampler};
 use isotropy_core::{
     FieldSpec, ModelConfig, ModelContext, Moves, ProcessConfig, SamplerConfig, StateSpec, Streams,
     registry,

@@ -1,13 +1,14 @@
 //! Noise that moves with the input: whole runs are equivariant.
 
 use super::{F32, GROUPS, distance, images, model, number, pixels, process, sampler};
-use isotropy_core::conformance::Status;
-use isotropy_core::conformance::coupled::check_coupled_noise;
-use isotropy_core::coupled::canonical;
+use isotropy_conformance::Status;
+use isotropy_conformance::coupled::check_coupled_noise;
 use isotropy_core::{
-    CoupledNoise, Element, Field, FreshNoise, Moves, Noise, NoisingProcess, Representation,
-    ScoreModel, State, Streams, sampler::unobserved,
+    Element, Field, FreshNoise, Moves, Noise, NoisingProcess, Representation, ScoreModel, State,
+    Streams, sampler::unobserved,
 };
+use isotropy_diffusion::coupled_noise::CoupledNoise;
+use isotropy_diffusion::coupled_noise::canonical;
 use isotropy_equivariant_bridges::process::END;
 use serde_json::json;
 use tch::{Device, Kind, Tensor, nn::VarStore};

@@ -16,9 +16,9 @@ use isotropy_core::{
     ProcessConfig, Representation, RepresentationConfig, Sampled, SamplerConfig, ScoreModel, State,
     StateSpec, Streams, sampler::unobserved,
 };
+use isotropy_diffusion as _;
 use isotropy_equivariant_bridges::process::END;
 use isotropy_groups as _;
-use isotropy_lie as _;
 use isotropy_networks as _;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -8,9 +8,9 @@ use super::snapshots::{Snapshots, Surface, Window};
 use super::winds::{WindowConfig, boxes};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec,
-    files::list,
     schemars::{self, JsonSchema},
 };
+use isotropy_data::files::list;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};

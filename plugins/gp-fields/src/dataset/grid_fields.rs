@@ -3,13 +3,14 @@
 use super::counts::{CountsConfig, Range as CountRange};
 use super::points::{chosen, pick};
 use super::snapshots::{Boxes, Snapshots, Surface, Window, arc_in};
-use super::synthetic::{INDEX, rows_of};
+use super::synthetic::rows_of;
 use super::task::known_first;
 use isotropy_core::{
     Dataset, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State, StateSpec, Stream,
-    Streams, observed,
+    Streams,
     schemars::{self, JsonSchema},
 };
+use isotropy_diffusion::observed;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
@@ -141,7 +142,7 @@ impl BoxProtocol {
     /// The shapes of states with values of `channels` components moved by `moves`.
     pub fn spec(&self, channels: i64, moves: Moves) -> StateSpec {
         let spec = StateSpec::new(FieldSpec::new(&[-1, channels], moves).indexed(1)).with_context(
-            INDEX,
+            State::INDEX,
             FieldSpec::new(&[-1, self.surface.dimension()], Moves::Point).indexed(1),
         );
         if self.task.is_some() || self.training_context.is_some() {
@@ -246,7 +247,7 @@ impl GridFields {
         let index = protocol.points(boxes.index);
         let to = |tensor: Tensor| tensor.to_kind(self.options.0).to_device(self.options.1);
         let state = State::new(Field::new(to(boxes.values), self.moves).indexed(1))
-            .with_context(INDEX, Field::new(to(index), Moves::Point).indexed(1));
+            .with_context(State::INDEX, Field::new(to(index), Moves::Point).indexed(1));
         if !self.gaps {
             return state;
         }

@@ -1,7 +1,7 @@
 //! Laws of random functions that can be drawn at any points.
 
-use crate::linear_algebra::{self, JITTER};
 use isotropy_core::{CovarianceKernel, Error, Result, Root, Stream};
+use isotropy_gaussian_processes::linear_algebra::{self, JITTER};
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::sync::Arc;

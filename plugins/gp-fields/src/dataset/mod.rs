@@ -2,7 +2,7 @@
 //!
 //! Training states hold values at points (`index`), with a mask where functions of one batch are seen at different
 //! numbers of points. Test states hold the points that are asked for, and what is known of the same function elsewhere
-//! (`isotropy_core::observed`).
+//! (`isotropy_diffusion::observed`).
 
 mod axes;
 pub mod counts;

@@ -1,7 +1,7 @@
 //! Reading NetCDF files: classic (versions 1, 2, 5) and NetCDF-4.
 
-use isotropy_core::data_source::sha256;
 use isotropy_core::{Error, Result};
+use isotropy_data::digest::sha256;
 use netcdf_reader::masked::MaskParams;
 use netcdf_reader::unpack::{SignParams, UnpackParams};
 use netcdf_reader::{NcFile, NcType, NcVariable};

@@ -7,12 +7,10 @@ use super::task::{TaskConfig, known_first};
 use isotropy_core::dataset::shuffled_rows;
 use isotropy_core::{
     Dataset, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State, StateSpec, Stream,
-    Streams, observed,
+    Streams,
 };
+use isotropy_diffusion::observed;
 use tch::{Device, Kind, Tensor};
-
-/// The context field of the points, `[B, N, p]`.
-pub const INDEX: &str = "index";
 
 /// Functions of a fixed training set that are drawn together: a smaller set is the beginning of a larger one.
 const CHUNK: i64 = 500;
@@ -85,7 +83,7 @@ impl Protocol {
     /// The shapes of states; the known values are among them where any split has some.
     pub fn spec(&self, p: i64, outputs: i64) -> StateSpec {
         let mut spec = StateSpec::new(FieldSpec::new(&[-1, outputs], self.moves).indexed(1))
-            .with_context(INDEX, FieldSpec::new(&[-1, p], Moves::Point).indexed(1));
+            .with_context(State::INDEX, FieldSpec::new(&[-1, p], Moves::Point).indexed(1));
         if self.count_per == CountPer::Function {
             spec = spec.with_context(State::MASK, FieldSpec::new(&[-1], Moves::Fixed).indexed(1));
         }
@@ -210,7 +208,7 @@ impl Synthetic {
         let to = |tensor: Tensor| tensor.to_kind(self.options.0).to_device(self.options.1);
         let index = Field::new(to(seen.index), Moves::Point).indexed(1);
         State::new(Field::new(to(seen.values), self.protocol.moves).indexed(1))
-            .with_context(INDEX, index)
+            .with_context(State::INDEX, index)
     }
 
     /// A batch as training sees it; `see` gives values at a number of points.

@@ -2,9 +2,10 @@
 
 use super::counts::{Range, mask};
 use isotropy_core::{
-    Error, Field, Moves, Result, State, Stream, observed,
+    Error, Field, Moves, Result, State, Stream,
     schemars::{self, JsonSchema},
 };
+use isotropy_diffusion::observed;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 

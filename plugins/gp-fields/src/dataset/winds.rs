@@ -7,9 +7,10 @@ use super::grid_fields::{BoxProtocol, BoxTask, GridFields, held_out};
 use super::snapshots::{Snapshots, Surface, Window};
 use crate::source;
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec, data_source,
+    Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec,
     schemars::{self, JsonSchema},
 };
+use isotropy_data::source as data_source;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -193,7 +194,7 @@ impl DatasetConfig for WindsConfig {
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Dataset>> {
         let folder = context.data_dir.join(source::WINDS);
-        let path = folder.join(source::FILE);
+        let path = folder.join(source::FILE.name);
         if !path.is_file() {
             // The error that names the command. A damaged file is named by reading it.
             data_source::folder(&context.data_dir, source::WINDS)?;

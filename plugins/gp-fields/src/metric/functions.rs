@@ -1,12 +1,12 @@
 //! The functions that metrics look at, and the Gaussian process that they may come from.
 
-use crate::linear_algebra::JITTER;
-use crate::posterior::GaussianProcess;
-use crate::tuning::{FitOptions, fit};
 use isotropy_core::{
     CovarianceKernelConfig, DatasetConfig, Error, Evaluation, Result, Split, State, dataset,
     schemars::{self, JsonSchema},
 };
+use isotropy_gaussian_processes::linear_algebra::JITTER;
+use isotropy_gaussian_processes::posterior::GaussianProcess;
+use isotropy_gaussian_processes::tuning::{FitOptions, fit};
 use serde::{Deserialize, Serialize};
 
 /// A Gaussian process with a constant mean.

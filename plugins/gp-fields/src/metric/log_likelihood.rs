@@ -3,16 +3,17 @@
 use super::functions::test_functions;
 use super::optimum::again;
 use super::{GaussianProcessConfig, Summary};
-use crate::posterior::GaussianProcess;
-use isotropy_core::likelihood::{
+use isotropy_core::{
+    DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, NoisingProcess, Result,
+    ScoreModel, State,
+    schemars::{self, JsonSchema},
+};
+use isotropy_diffusion::likelihood::{
     ConditionalLogLikelihood, LikelihoodOptions, conditional_log_likelihood, log_likelihood,
     terminal_gap,
 };
-use isotropy_core::{
-    DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, NoisingProcess, Result,
-    ScoreModel, State, observed,
-    schemars::{self, JsonSchema},
-};
+use isotropy_diffusion::observed;
+use isotropy_gaussian_processes::posterior::GaussianProcess;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

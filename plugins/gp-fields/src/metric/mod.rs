@@ -7,7 +7,6 @@ mod log_likelihood;
 mod optimum;
 mod predictive;
 mod score_gap;
-pub mod scores;
 mod summary;
 
 pub use equivariance::ConditionalEquivarianceConfig;

@@ -2,12 +2,12 @@
 
 use super::functions::GaussianProcessConfig;
 use super::optimum::again;
-use super::scores::{covered, crps, crps_of_normal, energy};
 use super::{Summary, draws};
 use isotropy_core::{
     Error, Evaluation, Measured, Metric, MetricConfig, Result,
     schemars::{self, JsonSchema},
 };
+use isotropy_diffusion::metric::scores::{covered, crps, crps_of_normal, energy};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

@@ -3,12 +3,13 @@
 use super::functions::test_functions;
 use super::optimum::again;
 use super::{GaussianProcessConfig, Summary};
-use crate::oracle::Oracle;
 use isotropy_core::{
     Error, Evaluation, Measured, Metric, MetricConfig, ModelContext, NoisingProcess,
-    PredictionKind, Result, ScoreModel, State, Xi, observed,
+    PredictionKind, Result, ScoreModel, State, Xi,
     schemars::{self, JsonSchema},
 };
+use isotropy_diffusion::observed;
+use isotropy_gaussian_processes::oracle::Oracle;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

@@ -1,10 +1,11 @@
 //! Bi-dimensional attention (Dutordoir et al. 2023; geomndp.md 2.1).
 
-use super::{FieldInput, FieldModel, FieldNetwork, Head, Moved, claims};
+use super::{FieldInput, FieldModel, FieldNetwork, Head};
 use isotropy_core::{
     Error, ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel,
     schemars::{self, JsonSchema},
 };
+use isotropy_gaussian_processes::claim::{Moved, claims};
 use isotropy_networks::attention::{AttentionNetwork, AttentionSize, Windows};
 use isotropy_networks::waves::Waves;
 use serde::{Deserialize, Serialize};

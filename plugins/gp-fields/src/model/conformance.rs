@@ -1,8 +1,7 @@
 //! What the general suite cannot try on the first states that fit: the symmetries that the networks of fields claim, and
 //! padding. `runner check model tensor-field` runs it.
 
-use crate::linear_algebra::INDEX;
-use isotropy_core::conformance::{CheckResult, ExtraCheck, Status, model::check_model};
+use isotropy_conformance::{CheckResult, ExtraCheck, Status, model::check_model};
 use isotropy_core::{
     Error, Field, ModelConfig, ModelContext, Moves, ProcessConfig, Representation, Result, State,
     Streams,
@@ -30,7 +29,7 @@ fn fields(dimension: i64, vectors: bool) -> State {
     let (d, moves) = if vectors { (dimension, Moves::Vector) } else { (1, Moves::Scalar) };
     let field = |tensor, moves| Field::new(tensor, moves).indexed(1);
     State::new(field(stream.normal(&[6, 5, d], options), moves))
-        .with_context(INDEX, field(stream.normal(&[6, 5, dimension], options), Moves::Point))
+        .with_context(State::INDEX, field(stream.normal(&[6, 5, dimension], options), Moves::Point))
         .with_context(State::MASK, field(Tensor::ones([6, 5], options), Moves::Fixed))
 }
 
@@ -97,10 +96,10 @@ fn registered(network: usize) -> CheckResult {
 
 macro_rules! enrol {
     ($($constant:ident $name:literal $place:literal;)*) => { $(
-        #[isotropy_core::linkme::distributed_slice(isotropy_core::CHECKS)]
+        #[isotropy_core::linkme::distributed_slice(isotropy_conformance::CHECKS)]
         #[linkme(crate = isotropy_core::linkme)]
         static $constant: ExtraCheck =
-            ExtraCheck { kind: "model", name: $name, run: || registered($place) };
+            ExtraCheck { kind: "model", name: Some($name), run: |_| vec![registered($place)] };
     )* };
 }
 

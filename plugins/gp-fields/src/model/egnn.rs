@@ -1,11 +1,12 @@
 //! The E(n)-equivariant graph network (geomndp.md 2.2 (c)).
 
 use super::bi_dimensional::{on, one, predicts};
-use super::{FieldInput, FieldModel, FieldNetwork, Head, Moved, claims, require_range};
+use super::{FieldInput, FieldModel, FieldNetwork, Head, require_range};
 use isotropy_core::{
     Error, ModelConfig, ModelContext, Moves, PredictionKind, Result, ScoreModel,
     schemars::{self, JsonSchema},
 };
+use isotropy_gaussian_processes::claim::{Moved, claims};
 use isotropy_networks::egnn::{Egnn, EgnnSize, EgnnValues};
 use isotropy_networks::neighbours::Neighbours;
 use serde::{Deserialize, Serialize};

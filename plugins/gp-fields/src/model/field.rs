@@ -296,7 +296,7 @@ fn dimensions(context: &ModelContext) -> Result<(i64, i64)> {
 /// The limiting mean if it is the same number for all points and states, one row `[1, 1, d]`; `None` for zero.
 fn fixed_mean(context: &ModelContext) -> Result<Option<Xi>> {
     let process = context.denoised()?;
-    let state = super::claim::probe(context.spec, 2);
+    let state = isotropy_gaussian_processes::claim::probe(context.spec, 2);
     let Some(end) = process.known_end(&state)? else { return Ok(None) };
     let row = end.single().narrow(0, 0, 1).narrow(1, 0, 1);
     if (end.single() - &row).abs().max().double_value(&[]) > 0.0 {

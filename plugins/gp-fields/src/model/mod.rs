@@ -1,8 +1,6 @@
 //! Networks for fields as score models: what they see of a state, and how their output becomes a prediction.
 
 mod bi_dimensional;
-mod claim;
-mod conditioned;
 mod conformance;
 mod egnn;
 mod field;
@@ -10,8 +8,6 @@ mod point_attention;
 mod tensor_field;
 
 pub use bi_dimensional::BiDimensionalAttentionConfig;
-pub use claim::{Moved, claims, claims_parts};
-pub use conditioned::ConditionedConfig;
 pub use egnn::EgnnConfig;
 pub use field::{FieldInput, FieldModel, FieldNetwork, Head, require_range};
 pub use point_attention::PointAttentionConfig;

@@ -1,11 +1,12 @@
 //! The E(n)-equivariant tensor-field network (geomndp.md 2.2 (b)).
 
 use super::bi_dimensional::{on, one, predicts};
-use super::{FieldInput, FieldModel, FieldNetwork, Head, Moved, claims_parts, require_range};
+use super::{FieldInput, FieldModel, FieldNetwork, Head, require_range};
 use isotropy_core::{
     Error, ModelConfig, ModelContext, Moves, PredictionKind, Result, ScoreModel,
     schemars::{self, JsonSchema},
 };
+use isotropy_gaussian_processes::claim::{Moved, claims_parts};
 use isotropy_groups::irreps::{Irrep, Irreps, Parity};
 use isotropy_networks::neighbours::Neighbours;
 use isotropy_networks::tensor_field::{Channels, TensorFieldNetwork, TensorFieldSize};

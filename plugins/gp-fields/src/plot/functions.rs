@@ -2,12 +2,12 @@
 
 use super::panels::{Function, checked_name, extent, head};
 use crate::metric::draws::grouped;
-use isotropy_core::figure::plotters::prelude::{Circle, Color, PathElement, Polygon};
-use isotropy_core::figure::{self, Canvas, DATA, INK, SAMPLES, fault, px};
 use isotropy_core::{
     Error, Evaluation, Plot, PlotConfig, Result,
     schemars::{self, JsonSchema},
 };
+use isotropy_plots::figure::plotters::prelude::{Circle, Color, PathElement, Polygon};
+use isotropy_plots::figure::{self, Canvas, DATA, INK, SAMPLES, fault, px};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

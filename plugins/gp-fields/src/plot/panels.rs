@@ -1,10 +1,11 @@
 //! What pictures of fields share: the numbers of a test function on the host, a grid of panels with headings.
 
 use crate::metric::draws::Draws;
-use isotropy_core::figure::plotters::prelude::Text;
-use isotropy_core::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
-use isotropy_core::figure::{self, Canvas, INK, MUTED, fault, px};
-use isotropy_core::{Error, Result, State, observed};
+use isotropy_core::{Error, Result, State};
+use isotropy_diffusion::observed;
+use isotropy_plots::figure::plotters::prelude::Text;
+use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
+use isotropy_plots::figure::{self, Canvas, INK, MUTED, fault, px};
 use tch::{Device, Kind, Tensor};
 
 /// Rows of numbers.

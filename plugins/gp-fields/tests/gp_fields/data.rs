@@ -1,8 +1,7 @@
 //! Drawn functions and fields: their laws, the protocols of geomndp.md 2.1 and 2.2, and what is refused.
 
-use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Moves, Split, State, Streams, observed,
-};
+use isotropy_core::{Dataset, DatasetConfig, Error, LoadContext, Moves, Split, State, Streams};
+use isotropy_diffusion::observed;
 use isotropy_gp_fields::dataset::points::PointsConfig;
 use isotropy_gp_fields::dataset::{Family, sawtooth};
 use tch::{Device, Kind, Tensor};

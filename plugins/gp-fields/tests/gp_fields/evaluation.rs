@@ -3,7 +3,8 @@
 use crate::support::{
     F64, conditioned, evaluate, fields, known, measure, model, number, process, streams,
 };
-use isotropy_core::{Field, Measured, Moves, State, observed};
+use isotropy_core::{Field, Measured, Moves, State};
+use isotropy_diffusion::observed;
 use isotropy_gp_fields::metric::GaussianProcessConfig;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -14,7 +15,7 @@ fn data() -> Value {
     ]})
 }
 
-fn gaussian_process() -> isotropy_gp_fields::posterior::GaussianProcess {
+fn gaussian_process() -> isotropy_gaussian_processes::posterior::GaussianProcess {
     let config: GaussianProcessConfig = serde_json::from_value(json!({"kernel": data()})).unwrap();
     config.build().unwrap()
 }

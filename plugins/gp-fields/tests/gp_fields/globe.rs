@@ -1,9 +1,10 @@
 //! The geometry of the globe, and what brings winds.
 
-use isotropy_core::FetchRequest;
-use isotropy_core::data_source::Scratch;
+use isotropy_data::known_file::complete;
+use isotropy_data::source::FetchRequest;
+use isotropy_data::source::Scratch;
 use isotropy_gp_fields::dataset::globe::{Frame, chart, transport};
-use isotropy_gp_fields::source::{FILE, complete, fetch as bring};
+use isotropy_gp_fields::source::{FILE, fetch as bring};
 use std::f64::consts::PI;
 use std::path::Path;
 use tch::Tensor;
@@ -96,14 +97,14 @@ fn another_file_is_refused_and_leaves_nothing() {
         bring(&FetchRequest { folder: to.clone(), from: Some(from.to_path_buf()) }).unwrap_err()
     };
     let error = fetch(&from);
-    assert!(error.to_string().contains(FILE), "{error}");
-    std::fs::write(from.join(FILE), vec![0; 11_104_376]).unwrap();
+    assert!(error.to_string().contains(FILE.name), "{error}");
+    std::fs::write(from.join(FILE.name), vec![0; 11_104_376]).unwrap();
     let error = fetch(&from);
     assert!(error.to_string().contains("SHA-256") && error.exit_code() == 3, "{error}");
     std::fs::write(from.join("x.deb"), "no package").unwrap();
     let error = fetch(&from.join("x.deb"));
     assert!(error.to_string().contains("dpkg-deb"), "{error}");
-    assert!(!complete(&to) && std::fs::read_dir(&to).unwrap().count() == 0);
+    assert!(!complete(&to, &[FILE]) && std::fs::read_dir(&to).unwrap().count() == 0);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn the_package_manager_brings_the_file_and_a_second_fetch_takes_it_from_a_folder
     for (to, from) in [(&first, None), (&second, Some(first.clone()))] {
         std::fs::create_dir_all(to).unwrap();
         bring(&FetchRequest { folder: to.clone(), from }).unwrap();
-        assert!(complete(to));
+        assert!(complete(to, &[FILE]));
         assert_eq!(std::fs::read_dir(to).unwrap().count(), 1);
     }
 }

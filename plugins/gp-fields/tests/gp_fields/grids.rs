@@ -1,8 +1,9 @@
 //! Winds and ERA5: files in their formats, boxes on plane and sphere, what is held out, missing or wrong.
 
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Moves, Result, Split, State, Streams, observed,
+    Dataset, DatasetConfig, Error, LoadContext, Moves, Result, Split, State, Streams,
 };
+use isotropy_diffusion::observed;
 use isotropy_gp_fields::dataset::globe::EARTH_RADIUS_KM;
 use isotropy_gp_fields::dataset::grid_fields::GridFields;
 use isotropy_gp_fields::dataset::{Era5Config, WindsConfig};

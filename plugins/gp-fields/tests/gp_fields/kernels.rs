@@ -1,8 +1,8 @@
 //! Kernels: the suite and what it catches, formulas by other routes, bad input.
 
 use crate::support::{F64, number, random, streams};
-use isotropy_core::conformance::Status;
-use isotropy_core::conformance::covariance::check_covariance;
+use isotropy_conformance::Status;
+use isotropy_conformance::covariance::check_covariance;
 use isotropy_core::{
     CovarianceKernel, CovarianceKernelConfig, Error, Gram, Hyperparameter, Invariance, Result,
     Scale, registry,

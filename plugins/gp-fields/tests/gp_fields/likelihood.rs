@@ -3,13 +3,14 @@
 use crate::support::{
     F64, conditioned, fields, known, model, number, process, process_on, streams,
 };
-use isotropy_core::integrate::FlowMethod;
-use isotropy_core::likelihood::{
+use isotropy_core::{Field, Moves, NoisingProcess, ScoreModel, State};
+use isotropy_diffusion::integrate::FlowMethod;
+use isotropy_diffusion::likelihood::{
     Divergence, LikelihoodOptions, Variable, conditional_log_likelihood, log_likelihood,
     terminal_gap,
 };
-use isotropy_core::{Field, Moves, NoisingProcess, ScoreModel, State, observed};
-use isotropy_gp_fields::linear_algebra::{INDEX, Points, gram};
+use isotropy_diffusion::observed;
+use isotropy_gaussian_processes::linear_algebra::{Points, gram};
 use isotropy_gp_fields::metric::GaussianProcessConfig;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -104,7 +105,7 @@ fn the_published_rules_are_off_by_no_more_than_the_notes_measured() {
     let x = Tensor::from_slice(&[-1.9, -0.3, -0.25, 0.4, 1.7]).view([1, 5, 1]);
     let y = Tensor::from_slice(&[0.4, -1.0, -0.8, 0.2, 1.3]).view([1, 5, 1]);
     let state = State::new(Field::new(y, Moves::Scalar).indexed(1))
-        .with_context(INDEX, Field::new(x, Moves::Point).indexed(1));
+        .with_context(State::INDEX, Field::new(x, Moves::Point).indexed(1));
     let data = json!({"type": "sum", "kernels": [
         {"type": "rbf", "lengthscale": 0.25}, {"type": "white", "variance": 0.0025}
     ]});
@@ -349,9 +350,9 @@ fn a_prior_whose_covariance_cannot_be_factorised_is_an_error() {
     let process = process_on(json);
     let state = fields("twice", 2, 1, 1, 1);
     let again = |a: &Tensor| a.repeat([1, 3, 1]);
-    let index = again(&state.given(INDEX).unwrap().tensor);
+    let index = again(&state.given(State::INDEX).unwrap().tensor);
     let state = State::new(Field::new(again(state.x()), Moves::Scalar).indexed(1))
-        .with_context(INDEX, Field::new(index, Moves::Point).indexed(1));
+        .with_context(State::INDEX, Field::new(index, Moves::Point).indexed(1));
     let error = process.prior_log_prob(&state).unwrap_err().to_string();
     assert!(error.contains("3 x 3") && error.contains("rbf"), "{error}");
     let error = terminal_gap(process.as_ref(), &state).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! Networks as models of fields: conformance, claims of symmetry, reparametrisations, masks, refusals.
 
 use super::support::{F64, fields, number, process, random};
-use isotropy_core::conformance::{Status, model::check_model};
+use isotropy_conformance::{Status, model::check_model};
 use isotropy_core::{
     Error, Field, ModelConfig, ModelContext, Moves, NoisingProcess, Prediction, PredictionKind,
     Representation, RepresentationConfig, Result, ScoreModel, State, Streams,

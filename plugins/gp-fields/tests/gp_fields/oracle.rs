@@ -3,13 +3,12 @@
 use crate::kernels::kernel;
 use crate::process::{close, curl, failed, process, rbf, representation};
 use crate::support::{F64, fields, number, streams};
-use isotropy_core::conformance::Status;
-use isotropy_core::conformance::model::check_model;
+use isotropy_conformance::Status;
+use isotropy_conformance::model::check_model;
 use isotropy_core::{
     Kernel, KernelOfTime, ModelConfig, ModelContext, NoisingProcess, Perturbed, Prediction,
     Representation, Result, Scale, ScoreModel, State, StateSpec, Step, Stream, Terms, TimeDomain,
 };
-use isotropy_gp_fields::linear_algebra::INDEX;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -30,12 +29,12 @@ fn the_oracle_is_the_conditional_mean_of_the_target() {
     let data = json!({"type": "sum", "kernels": [
         {"type": "divergence-free", "lengthscale": 1.5}, {"type": "white", "variance": 0.05}
     ]});
-    let gp = isotropy_gp_fields::posterior::GaussianProcess::new(kernel(data.clone()))
+    let gp = isotropy_gaussian_processes::posterior::GaussianProcess::new(kernel(data.clone()))
         .with_mean(vec![1.0, -0.5]);
     let one = fields("conditional mean", 1, 3, 2, 2);
-    let index = one.given(INDEX).unwrap();
+    let index = one.given(State::INDEX).unwrap();
     let template = State::new(one.value.with(one.x().expand([many, -1, -1], false)))
-        .with_context(INDEX, index.with(index.tensor.expand([many, -1, -1], false)));
+        .with_context(State::INDEX, index.with(index.tensor.expand([many, -1, -1], false)));
     let clean = gp.sample(&template, &mut streams().stream("data", 0)).unwrap();
     for limit in [curl(), json!({"type": "white", "variance": 0.4})] {
         let process = process(json!({"kernel": limit, "mean": [0.3, 0.8]}));

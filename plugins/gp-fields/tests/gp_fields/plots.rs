@@ -1,7 +1,8 @@
 //! Pictures of fields: what is drawn shows, and what cannot be drawn is refused.
 
 use crate::support::{conditioned, model, process, random, with_evaluation};
-use isotropy_core::{Field, Moves, PlotConfig, Result, State, observed};
+use isotropy_core::{Field, Moves, PlotConfig, Result, State};
+use isotropy_diffusion::observed;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 

@@ -2,15 +2,14 @@
 
 use crate::kernels::kernel;
 use crate::support::{F64, drive, fields, number, process_on, random, streams};
-use isotropy_core::conformance::Status;
-use isotropy_core::conformance::process::{check_process, check_process_symmetry};
+use isotropy_conformance::Status;
+use isotropy_conformance::process::{check_process, check_process_symmetry};
 use isotropy_core::{
     Field, FieldSpec, Kernel, Moves, NoiseOperator, NoisingProcess, Perturbed, Prediction,
     PredictionKind, ProcessConfig, Representation, RepresentationConfig, Result, State, StateSpec,
     Step, Stream, Terms, TimeDomain, Xi,
 };
-use isotropy_gp_fields::linear_algebra::INDEX;
-use isotropy_gp_fields::process::{Beta, FieldProcess};
+use isotropy_gaussian_processes::process::{Beta, FieldProcess};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -34,7 +33,7 @@ pub fn representation(json: Value) -> Arc<dyn Representation> {
     serde_json::from_value::<Box<dyn RepresentationConfig>>(json).unwrap().build().unwrap()
 }
 
-pub fn failed(results: &[isotropy_core::conformance::CheckResult]) -> Vec<String> {
+pub fn failed(results: &[isotropy_conformance::CheckResult]) -> Vec<String> {
     let failed = results.iter().filter(|r| r.status == Status::Fail);
     failed.map(|r| format!("{}: {}", r.check, r.why)).collect()
 }
@@ -210,9 +209,9 @@ fn marginals_have_the_covariance_of_the_kernel() {
     for (json, d) in [(rbf(), 2), (curl(), 2)] {
         let process = process(json!({"kernel": json, "mean": [0.5], "jitter": 0.0}));
         let one = fields("marginal", 1, 3, d, 2);
-        let index = one.given(INDEX).unwrap();
+        let index = one.given(State::INDEX).unwrap();
         let state = State::new(one.value.with(one.x().expand([many, -1, -1], false)))
-            .with_context(INDEX, index.with(index.tensor.expand([many, -1, -1], false)));
+            .with_context(State::INDEX, index.with(index.tensor.expand([many, -1, -1], false)));
         let t = 0.3_f64;
         let n = (t - 5e-4) / (1.0 - 5e-4);
         let integral: f64 = (1.0 - 5e-4) * 10.0 * n * n / 2.0;
@@ -245,7 +244,8 @@ fn the_prior_has_its_own_density() {
     let drawn = limit.prior(&template, &mut streams().stream("prior", 0)).unwrap();
     let found = limit.prior_log_prob(&drawn).unwrap().unwrap();
     for row in 0..4000 {
-        let gram = kernel(curl()).gram(&template.given(INDEX).unwrap().tensor.get(row)).full(2);
+        let gram =
+            kernel(curl()).gram(&template.given(State::INDEX).unwrap().tensor.get(row)).full(2);
         total -=
             0.5 * number(&Tensor::linalg_slogdet(&(gram * (std::f64::consts::TAU * 1f64.exp()))).1);
     }
@@ -400,10 +400,10 @@ fn padding_changes_nothing_and_stays_zero() {
         let _ = a.select(1, 4).fill_(f64::NAN);
         a
     };
-    let index = state.given(INDEX).unwrap();
+    let index = state.given(State::INDEX).unwrap();
     let padded = state
         .with_value(broken(state.x()))
-        .with_context(INDEX, index.with(broken(&index.tensor)))
+        .with_context(State::INDEX, index.with(broken(&index.tensor)))
         .with_context(State::MASK, mask);
     let shown = state.narrow_index(0, 4);
     let t = Tensor::from_slice(&[0.1, 0.5, 0.9]);

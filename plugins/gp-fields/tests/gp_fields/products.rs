@@ -2,11 +2,11 @@
 
 use super::networks::awake;
 use super::support::{F64, fields, known, number, process, process_on, random, streams};
-use isotropy_core::integrate::grid::Grid;
-use isotropy_core::likelihood::{Divergence, LikelihoodOptions, log_likelihood};
 use isotropy_core::{
     Field, Linearised, Moves, NoisingProcess, Prediction, PredictionKind, Result, ScoreModel, State,
 };
+use isotropy_diffusion::integrate::grid::Grid;
+use isotropy_diffusion::likelihood::{Divergence, LikelihoodOptions, log_likelihood};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 

@@ -2,10 +2,11 @@
 
 use crate::kernels::kernel;
 use crate::support::{F64, fields, number, random, streams};
-use isotropy_core::{CovarianceKernelConfig, Error, Field, Gram, Moves, State, observed};
-use isotropy_gp_fields::linear_algebra::{Factor, INDEX, Points};
-use isotropy_gp_fields::posterior::GaussianProcess;
-use isotropy_gp_fields::tuning::{FitOptions, fit};
+use isotropy_core::{CovarianceKernelConfig, Error, Field, Gram, Moves, State};
+use isotropy_diffusion::observed;
+use isotropy_gaussian_processes::linear_algebra::{Factor, Points};
+use isotropy_gaussian_processes::posterior::GaussianProcess;
+use isotropy_gaussian_processes::tuning::{FitOptions, fit};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
@@ -43,10 +44,10 @@ fn padded(state: &State) -> State {
     let nan =
         |tensor: &Tensor| Tensor::cat(&[tensor, &tensor.narrow(1, 0, 1).full_like(f64::NAN)], 1);
     let mut padded = state.with_value(nan(state.x()));
-    let index = state.given(INDEX).unwrap();
+    let index = state.given(State::INDEX).unwrap();
     let mask = Tensor::ones([state.batch_size(), state.index_size().unwrap() + 1], F64);
     let _ = mask.select(1, -1).fill_(0.0);
-    padded = padded.with_context(INDEX, index.with(nan(&index.tensor)));
+    padded = padded.with_context(State::INDEX, index.with(nan(&index.tensor)));
     padded.with_context(State::MASK, Field::new(mask, Moves::Fixed).indexed(1))
 }
 
@@ -57,7 +58,7 @@ fn the_density_is_that_of_the_dense_matrix() {
         let gp = process(json.clone()).with_mean(vec![0.4]);
         let found = gp.log_prob(&state).unwrap();
         for row in 0..3 {
-            let index = state.given(INDEX).unwrap().tensor.get(row);
+            let index = state.given(State::INDEX).unwrap().tensor.get(row);
             let gram = gp.kernel().gram(&index).full(d);
             let expected = dense(&state.x().get(row), 0.4, &gram);
             close("density", &found.get(row), &expected, 1e-10);
@@ -97,7 +98,7 @@ fn the_conditional_law_is_the_ratio_of_densities() {
         let same = gp.condition_on_observed(&state).unwrap();
         close("observed", same.mean(), law.mean(), 1e-12);
         for row in 0..4 {
-            let at = |state: &State| state.given(INDEX).unwrap().tensor.get(row);
+            let at = |state: &State| state.given(State::INDEX).unwrap().tensor.get(row);
             // Without the noise that only pairs of one list have: lists have no common points here.
             let cross = gp.kernel().cross(&at(&query), &at(&known)).full(d);
             let gram = gp.kernel().gram(&at(&known)).full(d);
@@ -149,12 +150,12 @@ fn draws_have_the_law() {
         let gp = process(json).with_mean(vec![0.5, -1.0]);
         let one = fields("draws", 1, 4, d, 2);
         // The grid is shared by all functions, without a copy of it.
-        let index = one.given(INDEX).unwrap().tensor.get(0);
+        let index = one.given(State::INDEX).unwrap().tensor.get(0);
         let many = 20_000;
         let template =
             State::new(Field::new(Tensor::zeros([many, 4, d], F64), Moves::Vector).indexed(1))
                 .with_context(
-                    INDEX,
+                    State::INDEX,
                     Field::new(index.shallow_clone(), Moves::Point).indexed(0).shared(),
                 );
         let drawn = gp.sample(&template, &mut streams().stream("draws", 1)).unwrap();
@@ -197,7 +198,10 @@ fn the_published_optimum_is_met() {
                 streams().stream("optimum", context).uniform(&[24, 50 + context as i64, 1], F64);
             let state =
                 State::new(Field::new(Tensor::zeros(index.size(), F64), Moves::Scalar).indexed(1))
-                    .with_context(INDEX, Field::new(index * 4.0 - 2.0, Moves::Point).indexed(1));
+                    .with_context(
+                        State::INDEX,
+                        Field::new(index * 4.0 - 2.0, Moves::Point).indexed(1),
+                    );
             let drawn = gp.sample(&state, &mut streams().stream("optimum", context)).unwrap();
             let (known, query) = drawn.split_index(context as i64);
             let law = gp.condition(Some(&known), &query).unwrap();
@@ -228,10 +232,10 @@ fn a_matrix_that_is_not_definite_is_named() {
     assert!(GaussianProcess::new(kernel(json.clone())).log_prob(&state).is_ok());
     let twice = State::join_index(&[state.clone(), state.clone()]).unwrap();
     assert!(GaussianProcess::new(kernel(json)).log_prob(&twice).is_ok());
-    let index = state.given(INDEX).unwrap();
+    let index = state.given(State::INDEX).unwrap();
     let broken = index.tensor.copy();
     let _ = broken.get(0).get(0).fill_(f64::NAN);
-    let message = refused(&state.clone().with_context(INDEX, index.with(broken)));
+    let message = refused(&state.clone().with_context(State::INDEX, index.with(broken)));
     assert!(message.contains("not finite") && message.contains("index"), "{message}");
 }
 

@@ -4,9 +4,10 @@ use crate::networks::awake;
 use crate::support::{F64, conditioned, fields, known, model, number, process, streams};
 use isotropy_core::{
     Element, Field, FreshNoise, Group, Moves, Noise, NoisingProcess, RecordingNoise,
-    Representation, RepresentationConfig, SamplerConfig, ScoreModel, State, observed,
+    Representation, RepresentationConfig, SamplerConfig, ScoreModel, State,
     sampler::{run_and_moved, unobserved},
 };
+use isotropy_diffusion::observed;
 use isotropy_gp_fields::metric::GaussianProcessConfig;
 use serde_json::{Value, json};
 use std::sync::Arc;

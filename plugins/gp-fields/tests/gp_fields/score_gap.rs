@@ -2,7 +2,6 @@
 
 use super::support::{F64, evaluate, fields, measure, model, process, random};
 use isotropy_core::{Field, Measured, MetricConfig, Moves, NoisingProcess, Scale, State};
-use isotropy_gp_fields::linear_algebra::INDEX;
 use isotropy_gp_fields::metric::GaussianProcessConfig;
 use serde_json::{Value, json};
 use tch::Tensor;
@@ -17,7 +16,7 @@ fn drawn(kernel: &Value, batch: i64) -> State {
     let config: GaussianProcessConfig = serde_json::from_value(json!({"kernel": kernel})).unwrap();
     let template = fields("score gap", batch, 7, 1, 1);
     let index = (random("places", &[1, 7, 1]) * 0.8).expand([batch, 7, 1], false);
-    let template = template.with_context(INDEX, Field::new(index, Moves::Point).indexed(1));
+    let template = template.with_context(State::INDEX, Field::new(index, Moves::Point).indexed(1));
     config
         .build()
         .unwrap()
@@ -27,7 +26,7 @@ fn drawn(kernel: &Value, batch: i64) -> State {
 
 /// `a^2 K + s^2` of a kernel at the points of a state and a time, by hand.
 fn covariance(process: &dyn NoisingProcess, state: &State, kernel: [f64; 2], t: f64) -> Tensor {
-    let x = state.given(INDEX).unwrap().tensor.get(0);
+    let x = state.given(State::INDEX).unwrap().tensor.get(0);
     let square = (&x - x.tr()).square() / (kernel[0] * kernel[0]);
     let eye = Tensor::eye(7, F64);
     let data = (square * -0.5).exp() + &eye * kernel[1];

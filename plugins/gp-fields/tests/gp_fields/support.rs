@@ -3,10 +3,10 @@
 use isotropy_core::{
     Evaluation, Field, LoadContext, Measured, MetricConfig, ModelConfig, ModelContext, Moves,
     NoisingProcess, ProcessConfig, RepresentationConfig, Result, ScoreModel, Services, State,
-    Streams, observed,
+    Streams,
 };
+use isotropy_diffusion::observed;
 use isotropy_gp_fields as _;
-use isotropy_gp_fields::linear_algebra::INDEX;
 use isotropy_gp_fields::metric::GaussianProcessConfig;
 use isotropy_groups as _;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub fn fields(name: &str, batch: i64, points: i64, d: i64, p: i64) -> State {
     let moves = if d == p && d > 1 { Moves::Vector } else { Moves::Scalar };
     let index = random(&format!("{name} index"), &[batch, points, p]) * 1.5;
     State::new(Field::new(random(name, &[batch, points, d]), moves).indexed(1))
-        .with_context(INDEX, Field::new(index, Moves::Point).indexed(1))
+        .with_context(State::INDEX, Field::new(index, Moves::Point).indexed(1))
 }
 
 /// A query with known points.

@@ -26,7 +26,7 @@ mod heisenberg;
 mod matrix_log;
 mod power;
 mod product;
-pub(crate) mod rotation_math;
+pub mod rotation_math;
 mod se2;
 mod se3;
 mod so2;

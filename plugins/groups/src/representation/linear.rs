@@ -5,7 +5,7 @@ use tch::Tensor;
 
 /// A field that all points of the batch share becomes one copy a point: elements of a batch move it
 /// differently.
-pub(crate) fn batched(field: &Field, batch: i64) -> Field {
+pub fn batched(field: &Field, batch: i64) -> Field {
     if field.batched {
         return field.clone();
     }

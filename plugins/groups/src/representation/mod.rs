@@ -6,8 +6,6 @@
 //! | [`Spherical`] | SO(3)xR+ on space | `(log r, theta, phi)` |
 //! | [`Hyperspherical`] | SO(n)xR+ on R^n | `(log r, phi_1, ..)` |
 //! | [`Translation`] | T(n) on any value | the components |
-//! | [`ImageRotation`](image_rotation::ImageRotation) | SO(2) on images | the total angle |
-//! | [`ImageMotion`](image_motion::ImageMotion) | SE(2) on images | the generators, of either side |
 //! | [`Torus`] | SO(2)^n on angles | the generators |
 //! | [`RotationMatrices`] | SO(3) on rotation matrices | the generators |
 //! | [`Generators`] | SO(n)xR+ on R^n, n = 2, 3, 4 | the generators and `log r` |
@@ -16,8 +14,6 @@
 //! | [`Rotated`] | SO(3) on irreps | - |
 //! | [`Permutation`], [`PointPermutation`] | finite groups on cosets; regular | - |
 //! | [`DirectSum`], [`TensorProduct`], [`Dual`] | of [`Linear`] representations | - |
-//! | [`ImagePermutation`] | flips and quarter turns | - |
-//! | [`ImageShift`] | periodic shifts by whole pixels | - |
 //! | [`Trivial`] | one element | - |
 
 mod charted;
@@ -25,14 +21,9 @@ mod combined;
 mod defining;
 mod generators;
 mod hyperspherical;
-pub mod image_motion;
-mod image_permutation;
-pub mod image_rotation;
-mod image_shift;
 mod irrep;
-mod linear;
+pub mod linear;
 mod matrices;
-pub mod motion;
 mod permutation;
 mod polar;
 mod rotation;
@@ -49,8 +40,6 @@ pub use combined::{
 pub use defining::{Defining, DefiningConfig};
 pub use generators::{Generators, GeneratorsConfig};
 pub use hyperspherical::{Hyperspherical, HypersphericalChart, HypersphericalConfig};
-pub use image_permutation::{ImagePermutation, ImagePermutationConfig, PixelGroup};
-pub use image_shift::{ImageShift, ImageShiftConfig};
 pub use irrep::{IrrepConfig, IrrepsConfig, Rotated};
 pub use matrices::{Linear, LinearRepresentation, as_linear};
 pub use permutation::{Permutation, PermutationConfig, Permuted, PointPermutation, RegularConfig};

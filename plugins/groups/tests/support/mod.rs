@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
-use isotropy_core::conformance::{CheckResult, Status};
+use isotropy_conformance::{CheckResult, Status};
 use isotropy_core::representation::as_type;
 use isotropy_core::{
     Drive, Element, FlowCoordinates, Group, Homogeneous, Representation, Result, State, StateSpec,

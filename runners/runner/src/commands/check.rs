@@ -4,7 +4,7 @@ use crate::catalogue::Catalogue;
 use crate::conformance::{Row, check_component, check_experiment};
 use crate::output::say;
 use crate::resolve::{Refusal, resolve};
-use isotropy_core::conformance::{CheckResult, Status};
+use isotropy_conformance::{CheckResult, Status};
 use isotropy_core::registry::KINDS;
 use isotropy_core::{Component, Error, Result, Streams};
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! `runner data list`, `runner data fetch NAME`.
 
 use crate::output::say;
-use isotropy_core::{DATA_SOURCES, DataSource, Error, FetchRequest, Result};
+use isotropy_core::{Error, Result};
+use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest};
 use std::path::{Path, PathBuf};
 
 fn sources() -> Vec<&'static DataSource> {

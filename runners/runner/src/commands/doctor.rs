@@ -4,7 +4,8 @@ use crate::catalogue::Catalogue;
 use crate::device;
 use crate::output::say;
 use crate::run::manifest::libtorch_version;
-use isotropy_core::{DATA_SOURCES, PLUGINS};
+use isotropy_core::PLUGINS;
+use isotropy_data::source::DATA_SOURCES;
 use std::path::Path;
 
 /// The libtorch that tch 0.26 is made for.

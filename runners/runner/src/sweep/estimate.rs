@@ -146,7 +146,7 @@ fn two_digits(steps: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::two_digits;
+    use crate::sweep::estimate::two_digits;
 
     #[test]
     fn steps_are_rounded_to_two_digits_and_never_to_none() {

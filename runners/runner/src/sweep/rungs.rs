@@ -114,7 +114,7 @@ pub fn matches_whole(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use crate::sweep::rungs::matches;
 
     #[test]
     fn patterns_match_parts_or_the_whole_name() {

@@ -1,10 +1,10 @@
 //! `anyOf` and `oneOf`: which alternative was meant.
 
-use super::super::diagnose::Diagnostic;
-use super::super::suggest::{self, shorten};
-use super::super::tree::{Node, Value};
-use super::super::view::{self, View};
 use super::Checker;
+use crate::config::diagnose::Diagnostic;
+use crate::config::suggest::{self, shorten};
+use crate::config::tree::{Node, Value};
+use crate::config::view::{self, View};
 
 impl Checker<'_> {
     /// Checks a value against the alternatives of the first group of a view, and reports the mistakes of the one that

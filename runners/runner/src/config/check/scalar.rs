@@ -4,11 +4,11 @@ use isotropy_core::registry::PATH_KEY;
 use regex::Regex;
 use serde_json::Value as Json;
 
-use super::super::diagnose::Diagnostic;
-use super::super::suggest::{self, shorten};
-use super::super::tree::{self, Node, Value};
-use super::super::view::{self, View};
 use super::{Checker, choice, integer};
+use crate::config::diagnose::Diagnostic;
+use crate::config::suggest::{self, shorten};
+use crate::config::tree::{self, Node, Value};
+use crate::config::view::{self, View};
 
 impl Checker<'_> {
     /// Checks the JSON type; when it is wrong, nothing else about the value is worth saying.

@@ -1,8 +1,8 @@
 //! Strings, numbers and words.
 
-use super::super::suggest::shorten;
-use super::super::tree::{Node, Value};
 use super::{Fatal, Parser};
+use crate::config::suggest::shorten;
+use crate::config::tree::{Node, Value};
 
 impl Parser<'_> {
     pub(super) fn word(&mut self) -> Result<Node, Fatal> {

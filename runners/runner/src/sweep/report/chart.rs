@@ -2,7 +2,7 @@
 
 use super::scene::{Anchor, Mark, Scene};
 use super::table::number;
-use isotropy_core::figure::{GRID, INK, MUTED, PALETTE};
+use isotropy_plots::figure::{GRID, INK, MUTED, PALETTE};
 use serde::Deserialize;
 
 /// Width and height of a picture.

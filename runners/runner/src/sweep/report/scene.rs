@@ -1,9 +1,9 @@
 //! A picture as a list of marks, written as PNG and as SVG.
 
-use isotropy_core::figure::plotters::prelude::{Circle, Color, PathElement, RGBColor, Text};
-use isotropy_core::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
-use isotropy_core::figure::{self, px};
 use isotropy_core::{Error, Result};
+use isotropy_plots::figure::plotters::prelude::{Circle, Color, PathElement, RGBColor, Text};
+use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
+use isotropy_plots::figure::{self, px};
 use std::fmt::Write as _;
 use std::path::Path;
 

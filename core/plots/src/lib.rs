@@ -1,0 +1,3 @@
+//! Pictures that plots draw: a canvas with panels and axes, as PNG.
+
+pub mod figure;

@@ -1,0 +1,111 @@
+//! Self-conditioning (Chen, Zhang, Hinton 2022): the model sees its previous estimate of the clean
+//! image.
+
+use crate::estimate::{beside, clean, estimable};
+use isotropy_core::{
+    Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose, Regression, Result,
+    Sampled, Sampler, SamplerConfig, ScoreModel, State,
+    schemars::{self, JsonSchema},
+};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use tch::Tensor;
+
+/// Any sampler, with the model's last estimate of the clean image put beside the state (context field
+/// `estimate`) at each evaluation; at the first there is none, and a network with `self_conditioning`
+/// sees zeros.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SelfConditionedConfig {
+    /// The sampler.
+    pub inner: Box<dyn SamplerConfig>,
+}
+
+#[typetag::serde(name = "self-conditioned")]
+impl SamplerConfig for SelfConditionedConfig {
+    fn build(&self) -> Result<Box<dyn Sampler>> {
+        let inner = self.inner.build().map_err(|error| error.under("/inner"))?;
+        Ok(Box::new(SelfConditioned { inner }))
+    }
+}
+
+isotropy_core::register!(
+    "sampler",
+    "self-conditioned",
+    SelfConditionedConfig,
+    "a sampler whose model sees its previous estimate of the clean image",
+    r#"{"type": "self-conditioned", "inner": {"type": "ddim", "steps": 50}}"#
+);
+
+#[derive(Debug)]
+struct SelfConditioned {
+    inner: Box<dyn Sampler>,
+}
+
+impl Sampler for SelfConditioned {
+    fn name(&self) -> String {
+        format!("{}, self-conditioned", self.inner.name())
+    }
+
+    fn purpose(&self) -> Purpose {
+        self.inner.purpose()
+    }
+
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        self.inner.accepts(process, model).map_err(|error| error.under("/inner"))?;
+        estimable(process, model.predicts())
+    }
+
+    fn run(
+        &self,
+        process: &dyn NoisingProcess,
+        model: &dyn ScoreModel,
+        start: State,
+        noise: &mut dyn Noise,
+        observer: &mut Observer,
+    ) -> Result<Sampled> {
+        self.accepts(process, model)?;
+        let remembering = Remembering { model, process, last: RefCell::default() };
+        self.inner.run(process, &remembering, start, noise, observer)
+    }
+}
+
+/// A model that is shown its last estimate.
+struct Remembering<'a> {
+    model: &'a dyn ScoreModel,
+    process: &'a dyn NoisingProcess,
+    last: RefCell<Option<Tensor>>,
+}
+
+impl ScoreModel for Remembering<'_> {
+    fn predicts(&self) -> PredictionKind {
+        self.model.predicts()
+    }
+
+    fn predict(&self, state: &State, t: &Tensor, train: bool) -> Result<Prediction> {
+        let last = self.last.borrow_mut().take();
+        let prediction = match last.filter(|last| last.size() == state.x().size()) {
+            Some(last) => self.model.predict(&beside(state, State::ESTIMATE, last), t, train)?,
+            None => self.model.predict(state, t, train)?,
+        };
+        let estimate = clean(self.process, state, t, &prediction)?;
+        *self.last.borrow_mut() = Some(estimate.x().detach());
+        Ok(prediction)
+    }
+
+    fn any_number_of_points(&self) -> bool {
+        self.model.any_number_of_points()
+    }
+
+    fn claims_symmetry(&self) -> bool {
+        self.model.claims_symmetry()
+    }
+
+    fn raw(&self) -> Option<&dyn ScoreModel> {
+        self.model.raw()
+    }
+
+    fn regression(&self) -> Option<&dyn Regression> {
+        None
+    }
+}
