@@ -52,4 +52,5 @@ pub use streams::{Stream, Streams};
 pub use xi::{Element, Xi};
 
 // The macros of this crate expand to paths through it, so that a plugin needs no further line.
-pub use {inventory, linkme, schemars};
+pub use isotropy_derive::{component, config};
+pub use {inventory, linkme, schemars, serde, typetag};

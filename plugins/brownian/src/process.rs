@@ -11,12 +11,11 @@ use isotropy_core::schedule::Family;
 use isotropy_core::{
     ClosedForm, Element, Error, Homogeneous, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
     Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, Result, Scale,
-    ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, probe_symmetry,
+    ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, component,
+    config, probe_symmetry,
 };
 use isotropy_diffusion::clock::Clock;
 use isotropy_diffusion::schedule::{CosineConfig, GeometricConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -409,8 +408,7 @@ impl NoisingProcess for Brownian {
 /// Brownian motion in the compact factors of a frame of generators (angles, rotations, directions),
 /// the variance-preserving process in its flat factors (`log r`). The prior is uniform in the first
 /// and standard normal in the second.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct BrownianConfig {
     /// The schedule of the compact factors. A variance-exploding one is the standard deviation of each
     /// coefficient, in radians; a variance-preserving one stands for Brownian motion with the same
@@ -448,7 +446,11 @@ fn start() -> f64 {
     1e-3
 }
 
-#[typetag::serde(name = "brownian")]
+#[component(
+    "brownian",
+    "Brownian motion on circles, SO(3) and spheres, VP in log r",
+    r#"{"type": "brownian", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 4.5}, "steps": 100}"#
+)]
 impl ProcessConfig for BrownianConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         let compact = self.schedule.build().map_err(|error| error.under("/schedule"))?;
@@ -469,11 +471,3 @@ impl ProcessConfig for BrownianConfig {
         Ok(Box::new(Brownian::new(drive, clock(compact), clock(flat))?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "brownian",
-    BrownianConfig,
-    "Brownian motion on circles, SO(3) and spheres, VP in log r",
-    r#"{"type": "brownian", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 4.5}, "steps": 100}"#
-);

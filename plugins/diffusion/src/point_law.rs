@@ -163,8 +163,8 @@ macro_rules! point_law {
         $tag:literal, $points:literal, $summary:literal, $example:literal
     ) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
+        #[isotropy_core::config(default)]
+        #[derive(Clone)]
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
             /// Number of training points.
@@ -192,7 +192,7 @@ macro_rules! point_law {
             }
         }
 
-        #[typetag::serde(name = $tag)]
+        #[isotropy_core::component($tag, $summary, $example)]
         impl isotropy_core::DatasetConfig for $name {
             fn spec(&self) -> isotropy_core::Result<isotropy_core::StateSpec> {
                 $crate::point_law::spec(self)
@@ -219,8 +219,6 @@ macro_rules! point_law {
                 Ok(Box::new($crate::point_law::PointDataset::draw(self, sizes, context)?))
             }
         }
-
-        isotropy_core::register!("dataset", $tag, $name, $summary, $example);
     };
 }
 

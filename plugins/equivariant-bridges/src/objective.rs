@@ -3,17 +3,15 @@
 use crate::model::{BridgeScales, DataMoments};
 use isotropy_core::{
     Error, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig, Perturbed, Prediction,
-    PredictionKind, Result, ScoreModel, State, Stream, TimeDomain, Xi,
+    PredictionKind, Result, ScoreModel, State, Stream, TimeDomain, Xi, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 /// Regression of the clean point: `w(t) |D - x_0|^2`, averaged over the coordinates of a point and
 /// over the batch (spdm.md 1.5). Predictions of another kind count by the clean point that they
 /// imply. Coordinates of padded points do not count.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone, Default)]
 pub struct BridgeDenoisingConfig {
     /// How times are drawn.
     pub times: BridgeTimes,
@@ -25,8 +23,8 @@ pub struct BridgeDenoisingConfig {
 
 /// How the times of a batch are drawn: one in each of as many slices of equal probability as there
 /// are points.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Default)]
 pub enum BridgeTimes {
     /// Uniform on the time axis itself, as published ("real-uniform"). For `ve-bridge` with its end at
     /// 80 half of the times lie above 40: what happens near the data counts by its weight alone.
@@ -38,8 +36,8 @@ pub enum BridgeTimes {
 }
 
 /// Parameters of the times `log-normal`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct LogNormalTimes {
     /// Mean of `ln t`.
     pub mean: f64,
@@ -55,8 +53,8 @@ impl Default for LogNormalTimes {
 }
 
 /// How errors at different times count.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq)]
 pub enum BridgeWeighting {
     /// `1 / c_out^2`: the raw error of a network under `bridge-preconditioned` with the same moments
     /// counts alike at every time.
@@ -72,8 +70,8 @@ impl Default for BridgeWeighting {
 }
 
 /// How an error is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum BridgeError {
     /// Its square.
     #[default]
@@ -82,7 +80,11 @@ pub enum BridgeError {
     Absolute,
 }
 
-#[typetag::serde(name = "bridge-denoising")]
+#[component(
+    "bridge-denoising",
+    "regression of the clean end of a bridge (DDBM)",
+    r#"{"type": "bridge-denoising", "times": "uniform", "weighting": {"bridge": {"sigma_data": 0.5}}}"#
+)]
 impl ObjectiveConfig for BridgeDenoisingConfig {
     fn build(&self) -> Result<Box<dyn Objective>> {
         if let BridgeWeighting::Bridge(moments) = self.weighting {
@@ -96,14 +98,6 @@ impl ObjectiveConfig for BridgeDenoisingConfig {
         Ok(Box::new(BridgeDenoising { config: self.clone() }))
     }
 }
-
-isotropy_core::register!(
-    "objective",
-    "bridge-denoising",
-    BridgeDenoisingConfig,
-    "regression of the clean end of a bridge (DDBM)",
-    r#"{"type": "bridge-denoising", "times": "uniform", "weighting": {"bridge": {"sigma_data": 0.5}}}"#
-);
 
 /// The objective.
 #[derive(Debug)]

@@ -1,19 +1,17 @@
 //! The plot `bridge-panel`: pictures on their way from the other end.
 
 use crate::process::END;
-use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result};
+use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result, component, config};
 use isotropy_plots::figure::plotters::prelude::*;
 use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
 use isotropy_plots::figure::{self, Canvas, GRID, INK, fault, px};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// Columns of pictures: the other end, a few states along the way, the result, and the clean picture
 /// of the test split. Values in [-1, 1]; one channel is drawn in grey, three in colours.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct BridgePanelConfig {
     /// Columns: the first so many samples.
     #[schemars(range(min = 1, max = 32))]
@@ -29,20 +27,16 @@ impl Default for BridgePanelConfig {
     }
 }
 
-#[typetag::serde(name = "bridge-panel")]
+#[component(
+    "bridge-panel",
+    "pictures: other end, states along the way, result, truth",
+    r#"{"type": "bridge-panel", "columns": 10}"#
+)]
 impl PlotConfig for BridgePanelConfig {
     fn build(&self) -> Result<Box<dyn Plot>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "plot",
-    "bridge-panel",
-    BridgePanelConfig,
-    "pictures: other end, states along the way, result, truth",
-    r#"{"type": "bridge-panel", "columns": 10}"#
-);
 
 /// Distance between pictures, and around all.
 const GAP: i64 = 8;

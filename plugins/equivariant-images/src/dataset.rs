@@ -1,17 +1,16 @@
 //! Images drawn by a rule, for tests of symmetry that need no files (spdm.md 2.2).
 
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Result, Split, StateSpec, Streams,
-    schemars::{self, JsonSchema},
+    Dataset, DatasetConfig, Error, LoadContext, Result, Split, StateSpec, Streams, component,
+    config,
 };
 use isotropy_images::dataset::spec;
 use isotropy_images::dataset::{Images, Part};
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 /// Images of 28x28 pixels by a rule. Train on one orientation and see which ones a model draws.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct ToyImagesConfig {
     /// What is drawn.
     pub image: ToyImage,
@@ -28,8 +27,8 @@ pub struct ToyImagesConfig {
 }
 
 /// The rules.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum ToyImage {
     /// A white pattern on black without any symmetry: columns 0-6 of rows 0-13 and columns 7-13 of rows
     /// 7-13.
@@ -55,7 +54,11 @@ const LABELS: i64 = 9;
 const LOW: i64 = 178;
 const GREYS: i64 = 77;
 
-#[typetag::serde(name = "toy-images")]
+#[component(
+    "toy-images",
+    "an L, a checkerboard or a half-filled square, in one orientation or in all",
+    r#"{"type": "toy-images", "image": "l"}"#
+)]
 impl DatasetConfig for ToyImagesConfig {
     fn spec(&self) -> Result<StateSpec> {
         if self.channels != 1 && self.channels != 3 {
@@ -78,14 +81,6 @@ impl DatasetConfig for ToyImagesConfig {
         Ok(Box::new(Images::new(parts, Vec::new(), context)))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "toy-images",
-    ToyImagesConfig,
-    "an L, a checkerboard or a half-filled square, in one orientation or in all",
-    r#"{"type": "toy-images", "image": "l"}"#
-);
 
 impl ToyImagesConfig {
     fn part(&self, name: &str) -> Part {

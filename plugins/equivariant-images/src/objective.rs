@@ -3,18 +3,15 @@
 use isotropy_core::{
     Averages, Element, Error, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig,
     Prediction, PredictionKind, Representation, RepresentationConfig, Result, ScoreModel, State,
-    Streams, Xi,
-    schemars::{self, JsonSchema},
+    Streams, Xi, component, config,
 };
 use isotropy_diffusion::estimate::{beside, clean, estimable};
-use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// Another objective, as a mean over coefficients, with the regulariser `+Reg` and with self-conditioning.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct RegularisedConfig {
     /// The loss itself.
     pub inner: Box<dyn ObjectiveConfig>,
@@ -34,8 +31,7 @@ pub struct RegularisedConfig {
 /// `weight mean_(CHW) (F(x) - g^-1 F'(g x))^2`, averaged over the batch: `F` is the output of the network
 /// (inside a preconditioner), `F'` that of a target without gradient, and `g` an element for each
 /// image, uniform over the group (by default without the identity).
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct RegulariserConfig {
     /// The action of a finite group; value and context of a state move together.
     pub symmetry: Box<dyn RepresentationConfig>,
@@ -59,8 +55,8 @@ pub struct RegulariserConfig {
 
 /// Self-conditioning while training: for a part of the batches the model is asked once without
 /// gradient, and its estimate of the clean image is put beside the state; the other batches see none.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy)]
 pub struct SelfConditioning {
     /// Part of the batches that see an estimate; in [0, 1].
     #[serde(default = "half")]
@@ -80,7 +76,11 @@ fn half() -> f64 {
     0.5
 }
 
-#[typetag::serde(name = "regularised")]
+#[component(
+    "regularised",
+    "an objective with the equivariance regulariser and self-conditioning",
+    r#"{"type": "regularised", "inner": {"type": "denoising"}, "regulariser": {"symmetry": {"type": "image-permutation", "group": "quarter-turns"}, "target": 0.95}}"#
+)]
 impl ObjectiveConfig for RegularisedConfig {
     fn build(&self) -> Result<Box<dyn Objective>> {
         let inner = self.inner.build().map_err(|error| error.under("/inner"))?;
@@ -104,14 +104,6 @@ impl ObjectiveConfig for RegularisedConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "objective",
-    "regularised",
-    RegularisedConfig,
-    "an objective with the equivariance regulariser and self-conditioning",
-    r#"{"type": "regularised", "inner": {"type": "denoising"}, "regulariser": {"symmetry": {"type": "image-permutation", "group": "quarter-turns"}, "target": 0.95}}"#
-);
 
 #[derive(Debug)]
 struct Regulariser {

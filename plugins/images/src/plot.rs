@@ -1,20 +1,16 @@
 //! The picture `image-grid`: samples, and test images below them.
 
-use isotropy_core::{
-    Error, Evaluation, Plot, PlotConfig, Result,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result, component, config};
 use isotropy_plots::figure::plotters::prelude::{Rectangle, Text};
 use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
 use isotropy_plots::figure::plotters::style::{Color, RGBColor};
 use isotropy_plots::figure::{self, Canvas, GRID, INK, fault, px};
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// A grid of samples and a grid of test images, from -1 (black) to 1 (white, or the full colour).
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct ImageGridConfig {
     /// Images beside one another.
     #[schemars(range(min = 1, max = 64))]
@@ -36,20 +32,12 @@ impl Default for ImageGridConfig {
     }
 }
 
-#[typetag::serde(name = "image-grid")]
+#[component("image-grid", "samples and test images", r#"{"type": "image-grid"}"#)]
 impl PlotConfig for ImageGridConfig {
     fn build(&self) -> Result<Box<dyn Plot>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "plot",
-    "image-grid",
-    ImageGridConfig,
-    "samples and test images",
-    r#"{"type": "image-grid"}"#
-);
 
 /// Distance between images, and around all.
 const GAP: i64 = 4;

@@ -3,16 +3,14 @@
 use crate::waves::Waves;
 use isotropy_core::{
     Drive, Error, Field, KernelOfTime, Moves, NoisingProcess, Representation, Result, State,
-    StateSpec, TimeDomain, Xi,
+    StateSpec, TimeDomain, Xi, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// One group of input columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Feature {
     /// The value as it is, flattened.
     X,

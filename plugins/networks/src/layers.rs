@@ -3,8 +3,7 @@
 //!
 //! (tch's own `nn::linear` draws weights from the wider `U(-sqrt(6/fan_in), sqrt(6/fan_in))`.)
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::config;
 use tch::nn::{Init, Path};
 use tch::{TchError, Tensor};
 
@@ -108,8 +107,8 @@ impl Linear {
 }
 
 /// An elementwise nonlinearity.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x sigmoid(x)`.
     #[default]

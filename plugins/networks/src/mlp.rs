@@ -5,17 +5,15 @@ use crate::features::{Feature, Features};
 use crate::layers::{Activation, Linear};
 use isotropy_core::{
     Error, ModelConfig, ModelContext, Prediction, PredictionKind, Regression, Result, ScoreModel,
-    State, Xi,
+    State, Xi, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
 
 /// A multilayer perceptron. Its variables are called as those of a PyTorch `Sequential`
 /// (`0.weight`, `0.bias`, `2.weight`, ...).
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct MlpConfig {
     /// Units of each hidden layer, from the input on. An empty list is an affine map.
     #[serde(default = "default_hidden")]
@@ -65,7 +63,11 @@ impl Default for MlpConfig {
     }
 }
 
-#[typetag::serde(name = "mlp")]
+#[component(
+    "mlp",
+    "a multilayer perceptron on chosen features of point and time",
+    r#"{"type": "mlp", "hidden": [32, 32], "inputs": ["log-r-unit", "time"], "predicts": "field"}"#
+)]
 impl ModelConfig for MlpConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let process = context.denoised()?;
@@ -92,14 +94,6 @@ impl ModelConfig for MlpConfig {
         Ok(Box::new(MlpModel { features, network, xi_shape, predicts: self.predicts }))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "mlp",
-    MlpConfig,
-    "a multilayer perceptron on chosen features of point and time",
-    r#"{"type": "mlp", "hidden": [32, 32], "inputs": ["log-r-unit", "time"], "predicts": "field"}"#
-);
 
 /// The network alone: affine layers with an activation between them.
 #[derive(Debug)]

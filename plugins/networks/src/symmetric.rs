@@ -3,17 +3,15 @@
 //! made of the free weights first.
 
 use crate::symmetric_kernel::{Lift, Tying};
-use isotropy_core::{Error, Result};
+use isotropy_core::{Error, Result, config};
 use isotropy_images::action::PixelGroup;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
 /// How a network of convolutions is made equivariant.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum SymmetryBy {
     /// Not at all.
     #[default]
@@ -34,8 +32,8 @@ pub enum SymmetryBy {
 }
 
 /// The scale of initial weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum InitialScale {
     /// The entries of the kernel have, root mean square, the size of a free kernel's.
     #[default]
@@ -46,8 +44,8 @@ pub enum InitialScale {
 }
 
 /// What a convolution sees beyond the border of an image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Boundary {
     /// Zeros.
     #[default]

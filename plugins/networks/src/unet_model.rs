@@ -4,7 +4,7 @@ use crate::symmetric::{Boundary, InitialScale, Symmetry, SymmetryBy};
 use crate::unet::{Unet, UnetSizes, published_attention, published_multipliers};
 use isotropy_core::{
     Error, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Representation, Result,
-    ScoreModel, State, TimeDomain, representation::as_type,
+    ScoreModel, State, TimeDomain, component, config, representation::as_type,
 };
 use isotropy_images::action::{ImagePermutation, ImageShift, PixelGroup};
 use schemars::JsonSchema;
@@ -18,8 +18,8 @@ const END: &str = "end";
 /// A U-Net for images (Dhariwal and Nichol 2021): residual blocks with scale and shift by time and
 /// class, attention, averages on the way down and copies on the way up. Optionally equivariant under
 /// flips and quarter turns.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct UnetConfig {
     /// Channels of the first level, orientations included.
     #[schemars(range(min = 1, max = 4096))]
@@ -110,20 +110,16 @@ impl Default for UnetConfig {
     }
 }
 
-#[typetag::serde(name = "unet")]
+#[component(
+    "unet",
+    "a U-Net for images, optionally equivariant under flips and quarter turns",
+    r#"{"type": "unet", "channels": 16, "multipliers": [1, 2], "attention": [2], "head_channels": 8, "symmetry_by": "lifted", "group": "quarter-turns"}"#
+)]
 impl ModelConfig for UnetConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         Ok(Box::new(UnetModel::new(self, path, context)?))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "unet",
-    UnetConfig,
-    "a U-Net for images, optionally equivariant under flips and quarter turns",
-    r#"{"type": "unet", "channels": 16, "multipliers": [1, 2], "attention": [2], "head_channels": 8, "symmetry_by": "lifted", "group": "quarter-turns"}"#
-);
 
 /// The time that the embedding sees over the label of the process.
 const TIME_SCALE: f64 = 1000.0;

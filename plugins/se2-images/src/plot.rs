@@ -2,10 +2,7 @@
 
 use crate::dataset::moved_digits::{MOVED, TRUE_SHIFT, pictures};
 use crate::dataset::rotated_digits::{TRUE_ANGLE, UPRIGHT};
-use isotropy_core::{
-    Evaluation, Plot, PlotConfig, Result, State,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Evaluation, Plot, PlotConfig, Result, State, component, config};
 use isotropy_groups::group::wrap;
 use isotropy_images::action::image_motion::ImageMotion;
 use isotropy_images::action::image_rotation::ANGLE;
@@ -14,15 +11,14 @@ use isotropy_plots::figure::plotters::prelude::{Rectangle, Text};
 use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
 use isotropy_plots::figure::plotters::style::{Color, RGBColor};
 use isotropy_plots::figure::{self, Canvas, GRID, INK, MUTED, PAPER, fault, px};
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// Columns of digits, one or more of each, with rows for the input, a few states along the way, the
 /// result and the truth; with the angle (and the length of the shift) that the input was turned (and
 /// shifted) by and what is left of it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct DigitPanelConfig {
     /// Columns for each of the ten digits.
     #[serde(default = "one")]
@@ -42,20 +38,16 @@ fn three() -> usize {
     3
 }
 
-#[typetag::serde(name = "digit-panel")]
+#[component(
+    "digit-panel",
+    "digits: input, states along the way, result, truth",
+    r#"{"type": "digit-panel"}"#
+)]
 impl PlotConfig for DigitPanelConfig {
     fn build(&self) -> Result<Box<dyn Plot>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "plot",
-    "digit-panel",
-    DigitPanelConfig,
-    "digits: input, states along the way, result, truth",
-    r#"{"type": "digit-panel"}"#
-);
 
 /// Pixels of the picture for one pixel of a digit.
 const MAGNIFIED: i64 = 2;

@@ -10,10 +10,8 @@
 use isotropy_core::{
     Dataset, DatasetConfig, Drive, Element, Error, Field, FieldSpec, FlowCoordinates, Group,
     GroupConfig, LieGroup, LoadContext, Moves, Representation, RepresentationConfig, Result, Split,
-    State, StateSpec, Stream, Streams, Xi, dataset::shuffled_rows, register,
+    State, StateSpec, Stream, Streams, Xi, component, config, dataset::shuffled_rows,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -223,41 +221,39 @@ impl Dataset for Ring {
 // ---- what JSON says, and the registration ----
 
 /// Lorentz boosts and dilations of the plane.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 struct BoostsConfig {}
 
-#[typetag::serde(name = "boosts")]
+#[component("boosts", "boosts and dilations", r#"{"type": "boosts"}"#)]
 impl GroupConfig for BoostsConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(Boosts))
     }
 }
-register!("group", "boosts", BoostsConfig, "boosts and dilations", r#"{"type": "boosts"}"#);
 
 /// Boosts and dilations acting on the wedge `x > |y|`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 struct WedgeConfig {}
 
-#[typetag::serde(name = "wedge")]
+#[component("wedge", "boosts of the wedge", r#"{"type": "wedge"}"#)]
 impl RepresentationConfig for WedgeConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(Wedge))
     }
 }
-register!("representation", "wedge", WedgeConfig, "boosts of the wedge", r#"{"type": "wedge"}"#);
 
 /// A ring in rapidity and logarithmic radius.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 struct RingConfig {
     /// Points in the training split, and in the test split.
     #[schemars(range(min = 1, max = 1_000_000))]
     points: i64,
 }
 
-#[typetag::serde(name = "rapidity-ring")]
+#[component("rapidity-ring", "a ring in the wedge", r#"{"type": "rapidity-ring", "points": 100}"#)]
 impl DatasetConfig for RingConfig {
     fn spec(&self) -> Result<StateSpec> {
         Ok(StateSpec::new(FieldSpec::new(&[2], Moves::Point)))
@@ -273,13 +269,6 @@ impl DatasetConfig for RingConfig {
         Ok(Box::new(Ring { train: draw("ring"), test: draw("ring test") }))
     }
 }
-register!(
-    "dataset",
-    "rapidity-ring",
-    RingConfig,
-    "a ring in the wedge",
-    r#"{"type": "rapidity-ring", "points": 100}"#
-);
 
 isotropy_core::plugin!("boosts of the plane, as an example");
 

@@ -9,11 +9,9 @@ pub use orbit::{FiniteOrbitConfig, OrbitGroup};
 
 use isotropy_core::{
     Error, Homogeneous, LieGroup, ModelConfig, ModelContext, PredictionKind, Result, ScoreModel,
-    Space,
+    Space, component, config,
 };
 use isotropy_groups::group::So3;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 fn score() -> PredictionKind {
@@ -30,8 +28,8 @@ fn rows(pointer: &str, rows: &[Vec<f64>], length: i64) -> Result<Tensor> {
 }
 
 /// The score of a mixture of wrapped normal laws on a torus.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct WrappedNormalMixtureConfig {
     /// Mean angles of each component, in radians.
     pub means: Vec<Vec<f64>>,
@@ -69,24 +67,20 @@ impl WrappedNormalMixtureConfig {
     }
 }
 
-#[typetag::serde(name = "wrapped-normal-mixture-oracle")]
+#[component(
+    "wrapped-normal-mixture-oracle",
+    "exact score of a mixture of wrapped normal laws on a torus",
+    r#"{"type": "wrapped-normal-mixture-oracle", "means": [[0.5, 2.0, 0.0], [-2.0, 3.0, 1.0]], "stds": [[0.3, 0.5, 0.4], [0.2, 0.4, 0.4]], "weights": [0.4, 0.6]}"#
+)]
 impl ModelConfig for WrappedNormalMixtureConfig {
     fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         Ok(Box::new(self.mixture(context)?))
     }
 }
 
-isotropy_core::register!(
-    "model",
-    "wrapped-normal-mixture-oracle",
-    WrappedNormalMixtureConfig,
-    "exact score of a mixture of wrapped normal laws on a torus",
-    r#"{"type": "wrapped-normal-mixture-oracle", "means": [[0.5, 2.0, 0.0], [-2.0, 3.0, 1.0]], "stds": [[0.3, 0.5, 0.4], [0.2, 0.4, 0.4]], "weights": [0.4, 0.6]}"#
-);
-
 /// The score of a mixture of IGSO(3) laws on rotation matrices.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct Igso3MixtureConfig {
     /// Centre of each component as a rotation vector, in radians.
     pub means: Vec<[f64; 3]>,
@@ -117,17 +111,13 @@ impl Igso3MixtureConfig {
     }
 }
 
-#[typetag::serde(name = "igso3-mixture-oracle")]
+#[component(
+    "igso3-mixture-oracle",
+    "exact score of a mixture of IGSO(3) laws on rotations",
+    r#"{"type": "igso3-mixture-oracle", "means": [[0.5, 0.0, 2.0], [-1.0, 0.4, 0.0]], "stds": [0.3, 0.2], "weights": [0.4, 0.6]}"#
+)]
 impl ModelConfig for Igso3MixtureConfig {
     fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         Ok(Box::new(self.mixture(context)?))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "igso3-mixture-oracle",
-    Igso3MixtureConfig,
-    "exact score of a mixture of IGSO(3) laws on rotations",
-    r#"{"type": "igso3-mixture-oracle", "means": [[0.5, 0.0, 2.0], [-1.0, 0.4, 0.0]], "stds": [0.3, 0.2], "weights": [0.4, 0.6]}"#
-);

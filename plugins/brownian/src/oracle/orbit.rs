@@ -2,17 +2,16 @@
 
 use super::{Components, HeatMixture};
 use isotropy_core::{
-    Error, LieGroup, ModelConfig, ModelContext, PredictionKind, Result, ScoreModel,
+    Error, LieGroup, ModelConfig, ModelContext, PredictionKind, Result, ScoreModel, component,
+    config,
 };
 use isotropy_groups::group::So3;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use tch::{Device, Kind, Tensor};
 
 /// A finite group of rotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum OrbitGroup {
     /// Turns by multiples of `2 pi / n` in the first two axes (in space: about the z axis).
     Cyclic(u32),
@@ -72,8 +71,8 @@ fn octahedral() -> Tensor {
 }
 
 /// The score of data that are uniform on the orbit of a point under a finite group of rotations.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct FiniteOrbitConfig {
     /// A point of the orbit: its components, or for rotation matrices a rotation vector in radians.
     pub point: Vec<f64>,
@@ -132,17 +131,13 @@ impl FiniteOrbitConfig {
     }
 }
 
-#[typetag::serde(name = "finite-orbit-mixture-oracle")]
+#[component(
+    "finite-orbit-mixture-oracle",
+    "exact score of data on a finite orbit of rotations",
+    r#"{"type": "finite-orbit-mixture-oracle", "point": [1.0, 0.5, 0.2], "group": "octahedral"}"#
+)]
 impl ModelConfig for FiniteOrbitConfig {
     fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         Ok(Box::new(self.mixture(context)?))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "finite-orbit-mixture-oracle",
-    FiniteOrbitConfig,
-    "exact score of data on a finite orbit of rotations",
-    r#"{"type": "finite-orbit-mixture-oracle", "point": [1.0, 0.5, 0.2], "group": "octahedral"}"#
-);

@@ -1,14 +1,12 @@
 //! The probability flow with steps chosen by an estimate of the error (Dormand-Prince 5(4)).
 
 use super::runge_kutta::{DORMAND_PRINCE, Slope, combine, stages};
-use isotropy_core::{Drive, Error, FlowCoordinates, Result, State};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Drive, Error, FlowCoordinates, Result, State, config};
 use tch::{Kind, Tensor};
 
 /// Which error is held below the tolerance. All points of a batch share the steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum ErrorNorm {
     /// The largest over the points of the batch: every sample is within the tolerance.
     #[default]

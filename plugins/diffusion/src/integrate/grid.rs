@@ -1,8 +1,6 @@
 //! Time grids: where between prior and data a sampler evaluates the model.
 
-use isotropy_core::{Error, NoisingProcess, Result, Step};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, NoisingProcess, Result, Step, config};
 
 /// Steps of a continuous process where the configuration names none.
 const DEFAULT_STEPS: u32 = 100;
@@ -10,8 +8,8 @@ const DEFAULT_STEPS: u32 = 100;
 /// How the times of a run are spaced between the prior and the end of the time axis. `k` counts
 /// steps from the prior, `N` is their number, the *noise level* is `std / mean` of the kernel. For
 /// a discrete process each time is rounded to a step that exists, so that no two are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Grid {
     /// Equal steps of time.
     #[default]

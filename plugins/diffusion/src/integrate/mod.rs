@@ -6,14 +6,12 @@ pub mod axis;
 pub mod grid;
 pub mod runge_kutta;
 
-use isotropy_core::{Error, NoisingProcess, Result};
+use isotropy_core::{Error, NoisingProcess, Result, config};
 use runge_kutta::{EULER, HEUN, RK4, Tableau};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 /// The rule that integrates the ODE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlowMethod {
     /// One evaluation a step, order 1. It steps in time.
     Euler,

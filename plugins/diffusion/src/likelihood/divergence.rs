@@ -18,15 +18,13 @@
 //! once for all vectors, and copies are made only of what surrounds it.
 
 use crate::integrate::runge_kutta::{Slope, Volume};
-use isotropy_core::{Drive, Error, Linearised, Prediction, Result, State, Stream, Xi};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Drive, Error, Linearised, Prediction, Result, State, Stream, Xi, config};
 use std::cell::OnceCell;
 use tch::{Kind, Tensor};
 
 /// How the divergence is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Divergence {
     /// The whole trace: one vector-Jacobian product for each coefficient.
     #[default]

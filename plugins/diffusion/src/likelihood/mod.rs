@@ -35,15 +35,15 @@ use divergence::{Probes, Velocity, mask_of, with_divergence};
 use isotropy_core::sampler::{accept, times};
 use isotropy_core::{
     Error, Linearised, NoisingProcess, Prediction, PredictionKind, Purpose, Result, Scale,
-    ScoreModel, State, Step, Streams, Xi,
+    ScoreModel, State, Step, Streams, Xi, config,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// The variable that steps are equal in, and that the rule integrates over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Variable {
     /// The arc length of the kernel's curve (mean, standard deviation), in which the flow is smooth at the
     /// data end; time, where the process has no such curve.

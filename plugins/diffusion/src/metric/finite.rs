@@ -2,15 +2,13 @@
 //! of quality are computed on what is left, so these counts belong beside them.
 
 use super::points;
-use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use tch::{Kind, Tensor};
 
 /// Counts of samples that are not finite (`non_finite`), and of finite samples much nearer to the
 /// origin than any point of the data (`collapsed`).
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct FiniteConfig {
     /// A sample is collapsed when its distance from the origin is below this fraction of the
     /// smallest distance in the data.
@@ -24,20 +22,16 @@ impl Default for FiniteConfig {
     }
 }
 
-#[typetag::serde(name = "finite")]
+#[component(
+    "finite",
+    "counts of samples that are not finite or collapsed into the origin",
+    r#"{"type": "finite"}"#
+)]
 impl MetricConfig for FiniteConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "finite",
-    FiniteConfig,
-    "counts of samples that are not finite or collapsed into the origin",
-    r#"{"type": "finite"}"#
-);
 
 impl Metric for FiniteConfig {
     fn reports(&self) -> Vec<String> {

@@ -2,16 +2,14 @@
 //! al. 2012, the unbiased estimate; sism.md 3.1).
 
 use super::points;
-use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use tch::{Kind, Tensor};
 
 /// Maximum mean discrepancy between samples and data: `mmd` is the square root of the unbiased
 /// estimate (0 where that is negative) with one Gaussian kernel, `mmd_multi_scale` the mean over
 /// kernels as wide as 0.1, 0.5, 1, 2 and 5 times the median distance between points.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct MmdConfig {
     /// Width `s` of the kernel of `mmd`, in the unit of the data; positive.
     #[schemars(range(min = 1e-12))]
@@ -26,7 +24,11 @@ impl Default for MmdConfig {
     }
 }
 
-#[typetag::serde(name = "mmd")]
+#[component(
+    "mmd",
+    "maximum mean discrepancy with Gaussian kernels of one and of several widths",
+    r#"{"type": "mmd", "bandwidth": 1.0, "multi_scale": true}"#
+)]
 impl MetricConfig for MmdConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         if !(self.bandwidth.is_finite() && self.bandwidth > 0.0) {
@@ -36,14 +38,6 @@ impl MetricConfig for MmdConfig {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "mmd",
-    MmdConfig,
-    "maximum mean discrepancy with Gaussian kernels of one and of several widths",
-    r#"{"type": "mmd", "bandwidth": 1.0, "multi_scale": true}"#
-);
 
 /// Widths of the kernels of `mmd_multi_scale`, as multiples of the median distance.
 const MULTIPLES: [f64; 5] = [0.1, 0.5, 1.0, 2.0, 5.0];

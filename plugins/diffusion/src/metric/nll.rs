@@ -4,9 +4,8 @@ use super::points;
 use crate::likelihood::{LikelihoodOptions, integration_error, log_likelihood, terminal_gap};
 use isotropy_core::{
     Error, Evaluation, Measured, Metric, MetricConfig, NoisingProcess, Result, ScoreModel, State,
+    component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::LN_2;
 use tch::{Kind, Tensor};
 
@@ -16,8 +15,8 @@ use tch::{Kind, Tensor};
 /// bounds by how much the end of the process is not the prior, where that is known, and
 /// `nll_integration_error_nats` estimates what the steps of the integration get wrong in the mean,
 /// from half as many steps on the first 64 points.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct NllConfig {
     /// How the likelihood is computed.
     #[serde(flatten)]
@@ -36,7 +35,11 @@ impl Default for NllConfig {
     }
 }
 
-#[typetag::serde(name = "nll")]
+#[component(
+    "nll",
+    "negative log-likelihood of test points by the probability-flow ODE, in nats and bits per dimension",
+    r#"{"type": "nll", "points": 500, "method": "heun"}"#
+)]
 impl MetricConfig for NllConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         self.likelihood.check()?;
@@ -48,14 +51,6 @@ impl MetricConfig for NllConfig {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "nll",
-    NllConfig,
-    "negative log-likelihood of test points by the probability-flow ODE, in nats and bits per dimension",
-    r#"{"type": "nll", "points": 500, "method": "heun"}"#
-);
 
 /// Number of components of each point that are there, `[B]`.
 fn components(data: &State) -> Tensor {

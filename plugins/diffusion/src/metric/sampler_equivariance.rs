@@ -4,11 +4,10 @@ use crate::{coupled_noise as coupled, coupled_noise::CoupledNoise};
 use isotropy_core::{
     Element, Error, Evaluation, FreshNoise, Measured, Metric, MetricConfig, Noise, NoisingProcess,
     Representation, RepresentationConfig, Result, Sampler, SamplerConfig, ScoreModel, State,
+    component, config,
     sampler::{run_and_moved, unobserved},
-    schemars::{self, JsonSchema},
 };
 use isotropy_images::metric::{finite, named};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
@@ -19,8 +18,7 @@ use tch::{Kind, Tensor};
 ///
 /// Where the action interpolates, a third number stands beside them: `action_error_mean`, the mean of
 /// `|g^-1 (g x) - x|` of the samples `x`, what the action itself does to a picture. No pipeline can be held to less.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct SamplerEquivarianceConfig {
     /// The symmetry. Finite groups are gone through element by element; of others four elements are drawn.
     pub symmetry: Box<dyn RepresentationConfig>,
@@ -39,8 +37,8 @@ pub struct SamplerEquivarianceConfig {
 }
 
 /// What becomes of start and noise when the input is moved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum NoiseUnder {
     /// Both are moved by the same element: what is left is the model's and the sampler's.
     #[default]
@@ -55,7 +53,11 @@ fn sixteen() -> i64 {
     16
 }
 
-#[typetag::serde(name = "sampler-equivariance")]
+#[component(
+    "sampler-equivariance",
+    "difference of a run from a moved input and the moved run (Delta x_0)",
+    r#"{"type": "sampler-equivariance", "symmetry": {"type": "image-permutation", "group": "quarter-turns"}, "sampler": {"type": "ddim", "steps": 10}}"#
+)]
 impl MetricConfig for SamplerEquivarianceConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         if self.count < 1 {
@@ -70,14 +72,6 @@ impl MetricConfig for SamplerEquivarianceConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "sampler-equivariance",
-    SamplerEquivarianceConfig,
-    "difference of a run from a moved input and the moved run (Delta x_0)",
-    r#"{"type": "sampler-equivariance", "symmetry": {"type": "image-permutation", "group": "quarter-turns"}, "sampler": {"type": "ddim", "steps": 10}}"#
-);
 
 #[derive(Debug)]
 struct SamplerEquivariance {

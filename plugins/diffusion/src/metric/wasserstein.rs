@@ -4,16 +4,14 @@
 
 use super::assignment::assignment;
 use super::points;
-use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use tch::{Device, Kind, Tensor};
 
 /// The Wasserstein distances `w1` and `w2` with Euclidean ground distance between random subsets of
 /// samples and data, in the unit of the data. They do not vanish for perfect samples: `w1_floor` and
 /// `w2_floor` are those of two such subsets of the data.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct WassersteinConfig {
     /// Points in each subset; fewer when there are fewer. Time grows with the cube.
     #[schemars(range(min = 1, max = 5000))]
@@ -31,20 +29,16 @@ impl Default for WassersteinConfig {
     }
 }
 
-#[typetag::serde(name = "wasserstein")]
+#[component(
+    "wasserstein",
+    "exact W1 and W2 between equally many samples and data points",
+    r#"{"type": "wasserstein", "points": 1000}"#
+)]
 impl MetricConfig for WassersteinConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "wasserstein",
-    WassersteinConfig,
-    "exact W1 and W2 between equally many samples and data points",
-    r#"{"type": "wasserstein", "points": 1000}"#
-);
 
 /// `(W1, W2)` between the empirical laws of two sets of equally many points, `[n, d]` each; NaN for
 /// empty sets.

@@ -7,20 +7,17 @@
 
 use isotropy_core::{
     Drive, Element, Error, ModelConfig, ModelContext, Prediction, PredictionKind, Representation,
-    RepresentationConfig, Result, ScoreModel, State, StateSpec, Stream, Xi,
+    RepresentationConfig, Result, ScoreModel, State, StateSpec, Stream, Xi, component, config,
     representation::as_type,
 };
 use isotropy_images::action::ImagePermutation;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// A model averaged over a finite group. In training it is the network itself that is evaluated (each
 /// evaluation otherwise costs as many as the group has elements), so a network that was trained
 /// without symmetry gets it at sampling, as published; `in_training` averages there, too.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct GroupAveragedConfig {
     /// The action of a finite group; `null` for the experiment's `symmetry`.
     #[serde(default)]
@@ -45,7 +42,11 @@ impl GroupAveragedConfig {
     }
 }
 
-#[typetag::serde(name = "group-averaged")]
+#[component(
+    "group-averaged",
+    "any model, averaged over a finite group (frame averaging)",
+    r#"{"type": "group-averaged", "symmetry": {"type": "image-permutation", "group": "flips"}, "inner": {"type": "unet", "channels": 8, "multipliers": [1], "attention": [], "head_channels": 8}}"#
+)]
 impl ModelConfig for GroupAveragedConfig {
     fn build(&self, path: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let symmetry = self.action(context)?;
@@ -76,14 +77,6 @@ impl ModelConfig for GroupAveragedConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "group-averaged",
-    GroupAveragedConfig,
-    "any model, averaged over a finite group (frame averaging)",
-    r#"{"type": "group-averaged", "symmetry": {"type": "image-permutation", "group": "flips"}, "inner": {"type": "unet", "channels": 8, "multipliers": [1], "attention": [], "head_channels": 8}}"#
-);
 
 /// Refuses an action under which the drive cannot move its coefficients, before anything is
 /// trained.

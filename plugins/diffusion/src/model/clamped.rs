@@ -2,10 +2,8 @@
 
 use isotropy_core::{
     Error, KernelOfTime, ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel,
-    State, Xi,
-    schemars::{self, JsonSchema},
+    State, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
 
@@ -14,8 +12,7 @@ use tch::nn::Path;
 /// it (`init_from` takes its weights): where the estimate is cut off there is no gradient.
 ///
 /// Cutting off pixel by pixel commutes with permutations of pixels.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct ClampedConfig {
     /// Smallest value of a pixel.
     #[serde(default = "minus_one")]
@@ -35,7 +32,11 @@ fn one() -> f64 {
     1.0
 }
 
-#[typetag::serde(name = "clamped")]
+#[component(
+    "clamped",
+    "a model whose estimate of the clean image is cut off at a range",
+    r#"{"type": "clamped", "low": -1.0, "high": 1.0, "inner": {"type": "mlp", "hidden": [16], "inputs": ["x", "time"], "predicts": "noise"}}"#
+)]
 impl ModelConfig for ClampedConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         // A NaN is in no proper range.
@@ -71,14 +72,6 @@ impl ModelConfig for ClampedConfig {
         Ok(Box::new(Clamped { inner, kernel, low: self.low, high: self.high }))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "clamped",
-    ClampedConfig,
-    "a model whose estimate of the clean image is cut off at a range",
-    r#"{"type": "clamped", "low": -1.0, "high": 1.0, "inner": {"type": "mlp", "hidden": [16], "inputs": ["x", "time"], "predicts": "noise"}}"#
-);
 
 struct Clamped {
     inner: Box<dyn ScoreModel>,

@@ -3,10 +3,8 @@
 use crate::observed;
 use isotropy_core::{
     Error, FieldSpec, Linearised, ModelConfig, ModelContext, Moves, Prediction, PredictionKind,
-    Result, ScoreModel, State, StateSpec,
-    schemars::{self, JsonSchema},
+    Result, ScoreModel, State, StateSpec, component, config,
 };
-use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn::Path};
 
 /// A model of the conditional law: the network sees known and query points in one index set, the known ones with their
@@ -18,14 +16,17 @@ use tch::{Tensor, nn::Path};
 /// that have to be told what the components are get one more scalar: `"values": "1x1o + 1x0e"` for a vector.
 ///
 /// The alternative is a model of the joint law with a conditional sampler (`conditional-langevin`).
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct ConditionedConfig {
     /// The network, for values with one more component.
     pub model: Box<dyn ModelConfig>,
 }
 
-#[typetag::serde(name = "conditioned")]
+#[component(
+    "conditioned",
+    "a network that sees known values as they are: the conditional law is trained",
+    r#"{"type": "conditioned", "model": {"type": "bi-dimensional-attention", "layers": 1, "width": 8, "heads": 2}}"#
+)]
 impl ModelConfig for ConditionedConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let spec = seen(context.spec)?;
@@ -38,14 +39,6 @@ impl ModelConfig for ConditionedConfig {
         Ok(Box::new(Conditioned { model }))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "conditioned",
-    ConditionedConfig,
-    "a network that sees known values as they are: the conditional law is trained",
-    r#"{"type": "conditioned", "model": {"type": "bi-dimensional-attention", "layers": 1, "width": 8, "heads": 2}}"#
-);
 
 /// The shapes that the network sees: one more component, and the fields along the index set.
 fn seen(spec: &StateSpec) -> Result<StateSpec> {

@@ -9,18 +9,15 @@
 use super::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
     Error, FlowCoordinates, KernelOfTime, ModelConfig, ModelContext, Prediction, PredictionKind,
-    Representation, Result, ScoreModel, State, Xi,
+    Representation, Result, ScoreModel, State, Xi, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// EDM preconditioning: inputs and targets of the network have variance 1 at every noise level. The
 /// wrapper predicts clean coordinates; the network inside sees the scaled point and the time label
 /// `log(sigma) / 4`. Train it with the weighting `edm` and log-normal times.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct EdmConfig {
     /// Standard deviation of the clean coordinates, in their unit; positive; one number for all or
     /// one for each coordinate. Take the root mean square of the training points: a model is built
@@ -58,7 +55,11 @@ impl EdmScales {
     }
 }
 
-#[typetag::serde(name = "edm-preconditioned")]
+#[component(
+    "edm-preconditioned",
+    "EDM preconditioning around a network (Karras et al. 2022)",
+    r#"{"type": "edm-preconditioned", "sigma_data": [0.5], "inner": {"type": "mlp", "hidden": [32, 32], "inputs": ["tau", "time"], "predicts": "clean"}}"#
+)]
 impl ModelConfig for EdmConfig {
     fn build(&self, path: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let process = context.denoised()?;
@@ -101,14 +102,6 @@ impl ModelConfig for EdmConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "edm-preconditioned",
-    EdmConfig,
-    "EDM preconditioning around a network (Karras et al. 2022)",
-    r#"{"type": "edm-preconditioned", "sigma_data": [0.5], "inner": {"type": "mlp", "hidden": [32, 32], "inputs": ["tau", "time"], "predicts": "clean"}}"#
-);
 
 struct Edm {
     inner: Box<dyn ScoreModel>,

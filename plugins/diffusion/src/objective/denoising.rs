@@ -5,17 +5,15 @@
 use super::times::{Draws, Times};
 use isotropy_core::{
     Columns, Drive, Error, Kernel, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig,
-    PredictionKind, Regression, Result, Root, Scale, ScoreModel, State, Xi,
+    PredictionKind, Regression, Result, Root, Scale, ScoreModel, State, Xi, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::{Reduction, Tensor};
 
 /// Regression of the prediction on its denoising target: mean over the batch of the error summed
 /// over all coefficients. What cannot move the point does not count: coefficients of padded points,
 /// and the part of a predicted score or noise that the stabiliser of the drive hides.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone, Default)]
 pub struct DenoisingConfig {
     /// How errors are measured.
     pub error: ErrorNorm,
@@ -28,8 +26,8 @@ pub struct DenoisingConfig {
 }
 
 /// How the errors at the points of a set (a function, a molecule) add up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Points {
     /// Every point counts alike, a set by its number of points.
     #[default]
@@ -40,8 +38,8 @@ pub enum Points {
 }
 
 /// How an error is measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum ErrorNorm {
     /// Its square.
     #[default]
@@ -51,8 +49,8 @@ pub enum ErrorNorm {
 }
 
 /// How errors at different times count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq)]
 pub enum Weighting {
     /// Every prediction is compared on the scale of the noise: the error of a score is multiplied
     /// by the standard deviation of the kernel, that of clean coordinates by mean factor over
@@ -70,15 +68,19 @@ pub enum Weighting {
 }
 
 /// Parameter of the weighting `edm`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq)]
 pub struct EdmWeight {
     /// Standard deviation of the clean coordinates, in their unit, as the model has it; positive.
     #[schemars(range(min = 1e-9, max = 1e9))]
     pub sigma_data: f64,
 }
 
-#[typetag::serde(name = "denoising")]
+#[component(
+    "denoising",
+    "regression of the prediction on the noise that the process added",
+    r#"{"type": "denoising", "weighting": "noise-scale", "times": "stratified"}"#
+)]
 impl ObjectiveConfig for DenoisingConfig {
     fn build(&self) -> Result<Box<dyn Objective>> {
         let positive = |pointer: &str, value: f64| {
@@ -96,14 +98,6 @@ impl ObjectiveConfig for DenoisingConfig {
         Ok(Box::new(Denoising { config: self.clone(), times: Draws::new(self.times) }))
     }
 }
-
-isotropy_core::register!(
-    "objective",
-    "denoising",
-    DenoisingConfig,
-    "regression of the prediction on the noise that the process added",
-    r#"{"type": "denoising", "weighting": "noise-scale", "times": "stratified"}"#
-);
 
 /// Coefficients up to which their projection is kept as a matrix for each point.
 const WIDEST: i64 = 64;

@@ -1,14 +1,12 @@
 //! How the times of a batch are drawn.
 
-use isotropy_core::{Error, NoisingProcess, Result, Stream};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, NoisingProcess, Result, Stream, config};
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
 /// How the times of a batch are drawn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq)]
 pub enum Times {
     /// One in each of as many equal slices of the time axis as there are points: the loss varies
     /// less from batch to batch.
@@ -23,8 +21,8 @@ pub enum Times {
 }
 
 /// Parameters of the times `log-normal`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq)]
 pub struct LogNormal {
     /// Mean of `log sigma`, with sigma in the unit of the coordinates.
     pub mean: f64,

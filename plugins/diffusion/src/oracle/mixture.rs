@@ -13,17 +13,15 @@
 use crate::model::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
     Aliasing, Error, FlowCoordinates, Kernel, KernelOfTime, ModelConfig, ModelContext, Prediction,
-    PredictionKind, Representation, Result, ScoreModel, State, Xi,
+    PredictionKind, Representation, Result, ScoreModel, State, Xi, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// The score when the clean coordinates of one factor are independent normals.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct GaussianTauConfig {
     /// Mean of each coordinate, in the coordinate's unit; one number stands for all coordinates.
     pub mean: Vec<f64>,
@@ -37,8 +35,8 @@ pub struct GaussianTauConfig {
 }
 
 /// The score when the clean coordinates of one factor follow a mixture of normals.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct MixtureTauConfig {
     /// Mean of each component: a list of coordinates, in their unit.
     pub means: Vec<Vec<f64>>,
@@ -241,7 +239,11 @@ impl ScoreModel for MixtureTau {
     }
 }
 
-#[typetag::serde(name = "gaussian-tau-oracle")]
+#[component(
+    "gaussian-tau-oracle",
+    "exact score of data that are Gaussian in flow coordinates",
+    r#"{"type": "gaussian-tau-oracle", "mean": [0.7], "std": [0.25]}"#
+)]
 impl ModelConfig for GaussianTauConfig {
     fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let (means, stds) = ([self.mean.clone()], [self.std.clone()]);
@@ -249,25 +251,13 @@ impl ModelConfig for GaussianTauConfig {
     }
 }
 
-#[typetag::serde(name = "mixture-tau-oracle")]
+#[component(
+    "mixture-tau-oracle",
+    "exact score of data that are a mixture of Gaussians in flow coordinates",
+    r#"{"type": "mixture-tau-oracle", "means": [[1.0], [-1.0]], "stds": [[0.2], [0.3]], "weights": [0.4, 0.6]}"#
+)]
 impl ModelConfig for MixtureTauConfig {
     fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         MixtureTau::build((&self.means, &self.stds, &self.weights), self.predicts, context)
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "gaussian-tau-oracle",
-    GaussianTauConfig,
-    "exact score of data that are Gaussian in flow coordinates",
-    r#"{"type": "gaussian-tau-oracle", "mean": [0.7], "std": [0.25]}"#
-);
-
-isotropy_core::register!(
-    "model",
-    "mixture-tau-oracle",
-    MixtureTauConfig,
-    "exact score of data that are a mixture of Gaussians in flow coordinates",
-    r#"{"type": "mixture-tau-oracle", "means": [[1.0], [-1.0]], "stds": [[0.2], [0.3]], "weights": [0.4, 0.6]}"#
-);

@@ -1,11 +1,9 @@
 //! Data and samples side by side as clouds of points.
 
-use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result, State};
+use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result, State, component, config};
 use isotropy_plots::figure::plotters::prelude::{Circle, Color, RGBColor, Text};
 use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
 use isotropy_plots::figure::{self, Canvas, fault, px};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -14,8 +12,8 @@ use tch::{Device, Kind};
 /// Data on the left, equally many samples on the right, with the same equal axes, which span the
 /// data. Points in three dimensions are seen from above and from the front, points in four in two
 /// planes. Samples outside of the frame or not finite are counted in a note.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct ScatterConfig {
     /// Name of the file, without extension.
     pub file: String,
@@ -32,7 +30,11 @@ impl Default for ScatterConfig {
     }
 }
 
-#[typetag::serde(name = "scatter")]
+#[component(
+    "scatter",
+    "data and samples side by side as clouds of points",
+    r#"{"type": "scatter", "title": "Mixture of Gaussians"}"#
+)]
 impl PlotConfig for ScatterConfig {
     fn build(&self) -> Result<Box<dyn Plot>> {
         if self.file.is_empty() || self.file.contains(['/', '\\']) {
@@ -41,14 +43,6 @@ impl PlotConfig for ScatterConfig {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "plot",
-    "scatter",
-    ScatterConfig,
-    "data and samples side by side as clouds of points",
-    r#"{"type": "scatter", "title": "Mixture of Gaussians"}"#
-);
 
 /// Width of the picture in pixels.
 const WIDTH: u32 = 1600;

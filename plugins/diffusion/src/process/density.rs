@@ -2,9 +2,7 @@
 //! derivative, and draws.
 
 use super::anchor::row;
-use isotropy_core::{Error, Result, Stream};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Result, Stream, config};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
@@ -13,8 +11,8 @@ use tch::{Kind, Tensor};
 const NODES: usize = 8192;
 
 /// The law of one coordinate.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone)]
 pub enum CoordinateLaw {
     /// A normal law.
     Normal(Normal),
@@ -25,8 +23,8 @@ pub enum CoordinateLaw {
 }
 
 /// `N(mean, std^2)`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Normal {
     /// Mean, in the unit of the coordinate.
     pub mean: f64,
@@ -36,8 +34,8 @@ pub struct Normal {
 }
 
 /// `sum_k weight_k N(mean_k, std_k^2)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, PartialEq)]
 pub struct NormalMixture {
     /// Mean of each component, in the unit of the coordinate.
     #[schemars(length(min = 1))]
@@ -51,8 +49,8 @@ pub struct NormalMixture {
 }
 
 /// The von Mises law.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq)]
 pub struct VonMises {
     /// Direction, radians.
     pub mean: f64,

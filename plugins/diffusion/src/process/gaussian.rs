@@ -6,17 +6,15 @@ use crate::clock::Clock;
 use isotropy_core::{
     ClosedForm, Drive, Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
     Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale, State, StateSpec,
-    Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, probe_symmetry,
+    Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, config, probe_symmetry,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
 use tch::Tensor;
 
 /// The factor of the clean coordinates in a variance-preserving kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum MeanFactor {
     /// `sqrt(alpha_bar)`: the marginal of the process that the samplers reverse.
     #[default]
@@ -28,8 +26,8 @@ pub enum MeanFactor {
 }
 
 /// Where a sampler starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prior {
     /// Centred at `tau = 0`.
     #[default]

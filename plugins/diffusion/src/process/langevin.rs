@@ -4,9 +4,9 @@ use super::anchor::{Anchor, by_factor};
 use super::gaussian::coordinates_of;
 use super::law::Law;
 use super::{CoordinateLaw, Gaussian, MeanFactor, Normal, Prior, Simulated, clock};
-use isotropy_core::{Error, NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{
+    Error, NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig, component, config,
+};
 use std::sync::Arc;
 
 /// Overdamped Langevin diffusion in flow coordinates, `dtau = beta/2 S^2 grad log pi dt + sqrt(beta) S dW`
@@ -14,8 +14,7 @@ use std::sync::Arc;
 /// Normal laws give an Ornstein-Uhlenbeck process in closed form,
 /// `tau_t = sqrt(alpha_bar) tau_0 + (1 - sqrt(alpha_bar)) mean + sqrt(1 - alpha_bar) std z` (`vp` is the
 /// case of mean 0 and std 1); any other law is simulated.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct LangevinConfig {
     /// A variance-preserving schedule: the clock, with `int beta = -log alpha_bar`.
     pub schedule: Box<dyn ScheduleConfig>,
@@ -42,7 +41,11 @@ fn simulated_steps() -> u32 {
     50
 }
 
-#[typetag::serde(name = "langevin")]
+#[component(
+    "langevin",
+    "Langevin diffusion in flow coordinates towards a chosen invariant law",
+    r#"{"type": "langevin", "schedule": {"type": "cosine"}, "invariant": [{"normal": {"mean": 0.5, "std": 0.7}}]}"#
+)]
 impl ProcessConfig for LangevinConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         let law = Law::Preserving(MeanFactor::SqrtAlphaBar);
@@ -75,11 +78,3 @@ impl ProcessConfig for LangevinConfig {
         Ok(Box::new(Simulated::new(drive, clock, laws, self.simulated_steps as usize)?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "langevin",
-    LangevinConfig,
-    "Langevin diffusion in flow coordinates towards a chosen invariant law",
-    r#"{"type": "langevin", "schedule": {"type": "cosine"}, "invariant": [{"normal": {"mean": 0.5, "std": 0.7}}]}"#
-);

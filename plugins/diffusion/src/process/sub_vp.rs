@@ -2,9 +2,9 @@
 
 use super::law::Law;
 use super::{Gaussian, Prior, clock};
-use isotropy_core::{NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{
+    NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig, component, config,
+};
 use std::sync::Arc;
 
 /// `dtau = -beta/2 tau dt + sqrt(beta (1 - exp(-2 int beta))) dW`, so
@@ -12,8 +12,7 @@ use std::sync::Arc;
 /// time. The prior is `tau ~ N(0, I)`, reached up to `std = 1 - alpha_bar`. In discrete time the
 /// transition from `s` to `t` adds `(1 - r)(1 - alpha_bar_s alpha_bar_t)` with
 /// `r = alpha_bar_t / alpha_bar_s`, and so much is what a reverse step takes out.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct SubVpConfig {
     /// A variance-preserving schedule.
     pub schedule: Box<dyn ScheduleConfig>,
@@ -28,7 +27,11 @@ pub struct SubVpConfig {
     pub start: f64,
 }
 
-#[typetag::serde(name = "sub-vp")]
+#[component(
+    "sub-vp",
+    "sub-variance-preserving noise in flow coordinates",
+    r#"{"type": "sub-vp", "schedule": {"type": "cosine"}, "steps": 100}"#
+)]
 impl ProcessConfig for SubVpConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         let law = Law::SubPreserving;
@@ -36,11 +39,3 @@ impl ProcessConfig for SubVpConfig {
         Ok(Box::new(Gaussian::new(drive, clock, law, Prior::Origin)?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "sub-vp",
-    SubVpConfig,
-    "sub-variance-preserving noise in flow coordinates",
-    r#"{"type": "sub-vp", "schedule": {"type": "cosine"}, "steps": 100}"#
-);

@@ -2,14 +2,13 @@
 
 use super::law::Law;
 use super::{Gaussian, Prior, clock};
-use isotropy_core::{NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{
+    NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig, component, config,
+};
 use std::sync::Arc;
 
 /// `tau_t = tau_0 + std(t) z`; the reverse process has `g^2 = d std^2 / dt`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct VeConfig {
     /// A variance-exploding schedule.
     pub schedule: Box<dyn ScheduleConfig>,
@@ -28,18 +27,14 @@ pub struct VeConfig {
     pub prior: Prior,
 }
 
-#[typetag::serde(name = "ve")]
+#[component(
+    "ve",
+    "variance-exploding noise (Brownian motion) in flow coordinates",
+    r#"{"type": "ve", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 10.0}}"#
+)]
 impl ProcessConfig for VeConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         let clock = clock(self.schedule.as_ref(), Law::Exploding, self.steps, self.start)?;
         Ok(Box::new(Gaussian::new(drive, clock, Law::Exploding, self.prior)?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "ve",
-    VeConfig,
-    "variance-exploding noise (Brownian motion) in flow coordinates",
-    r#"{"type": "ve", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 10.0}}"#
-);

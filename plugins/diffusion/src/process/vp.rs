@@ -2,15 +2,14 @@
 
 use super::law::Law;
 use super::{Gaussian, MeanFactor, Prior, clock};
-use isotropy_core::{NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{
+    NoisingProcess, ProcessConfig, Representation, Result, ScheduleConfig, component, config,
+};
 use std::sync::Arc;
 
 /// `dtau = -beta/2 tau dt + sqrt(beta) dW`, so `tau_t = sqrt(alpha_bar) tau_0 + sqrt(1 - alpha_bar) z`;
 /// the prior is `tau ~ N(0, I)`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct VpConfig {
     /// A variance-preserving schedule.
     pub schedule: Box<dyn ScheduleConfig>,
@@ -28,7 +27,11 @@ pub struct VpConfig {
     pub mean: MeanFactor,
 }
 
-#[typetag::serde(name = "vp")]
+#[component(
+    "vp",
+    "variance-preserving (Ornstein-Uhlenbeck) noise in flow coordinates",
+    r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}"#
+)]
 impl ProcessConfig for VpConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         let law = Law::Preserving(self.mean);
@@ -36,11 +39,3 @@ impl ProcessConfig for VpConfig {
         Ok(Box::new(Gaussian::new(drive, clock, law, Prior::Origin)?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "vp",
-    VpConfig,
-    "variance-preserving (Ornstein-Uhlenbeck) noise in flow coordinates",
-    r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}"#
-);

@@ -5,15 +5,14 @@ use super::rule::{Rule, Stepper, Walk, reverse_rate, sampler, scaled};
 use isotropy_core::representation::as_type;
 use isotropy_core::{
     Aliasing, Drive, Error, NoiseOperator, NoisingProcess, Purpose, Result, Sampler, State, Xi,
+    config,
 };
 use isotropy_groups::representation::Translation;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Whether a divergence term is added, as some published samplers do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum DivergenceTerm {
     /// None: right for a model of the score of the coordinates' density, which holds it already.
     #[default]

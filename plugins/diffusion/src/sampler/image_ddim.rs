@@ -3,16 +3,14 @@
 use crate::estimate::coordinates;
 use isotropy_core::{
     Error, Kernel, Noise, NoisingProcess, Observer, PredictionKind, Purpose, Result, Sampled,
-    Sampler, SamplerConfig, Scale, ScoreModel, State, Step, Xi,
+    Sampler, SamplerConfig, Scale, ScoreModel, State, Step, Xi, component, config,
     sampler::{accept, times},
-    schemars::{self, JsonSchema},
 };
-use serde::{Deserialize, Serialize};
 
 /// DDIM without noise as image experiments take it: from the prior down to time 0 itself, one evaluation a
 /// step, the estimate of the clean image cut off at the range of the data if wanted.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ImageDdimConfig {
     /// Number of steps, one evaluation each.
     #[serde(default = "forty")]
@@ -27,8 +25,8 @@ pub struct ImageDdimConfig {
 }
 
 /// Where the steps from `t_k = 1 - k / steps` (in units of the last time) lead.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum PairsOfTimes {
     /// To the next time, `t_(k+1)`.
     #[default]
@@ -43,7 +41,11 @@ fn forty() -> usize {
     40
 }
 
-#[typetag::serde(name = "image-ddim")]
+#[component(
+    "image-ddim",
+    "DDIM down to time 0 with clamped estimates, as image experiments take it",
+    r#"{"type": "image-ddim", "steps": 200}"#
+)]
 impl SamplerConfig for ImageDdimConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
         if self.steps == 0 {
@@ -59,14 +61,6 @@ impl SamplerConfig for ImageDdimConfig {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "image-ddim",
-    ImageDdimConfig,
-    "DDIM down to time 0 with clamped estimates, as image experiments take it",
-    r#"{"type": "image-ddim", "steps": 200}"#
-);
 
 /// The steps from `end` down to 0.
 pub fn pairs(end: f64, steps: usize, times: PairsOfTimes) -> Vec<Step> {

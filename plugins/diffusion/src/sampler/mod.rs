@@ -38,13 +38,11 @@ pub use probability_flow::{FlowEnd, FlowMethod, ProbabilityFlowConfig};
 
 pub(crate) use crate::integrate::{axis, grid};
 
-use isotropy_core::{ClosedForm, NoisingProcess, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{ClosedForm, NoisingProcess, Result, config};
 
 /// What happens on the last step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum LastStep {
     /// Go to the model's estimate of the clean state, which takes the remaining noise out too.
     #[default]

@@ -7,14 +7,14 @@ use super::group_step::GroupStep;
 use super::heun_sde::HeunSde;
 use super::probability_flow::{FlowEnd, FlowMethod, ProbabilityFlow};
 use super::rule::{Rule, Stepper, Walk, sampler};
-use isotropy_core::{Error, NoisingProcess, Purpose, Result, Sampler, State, Step, Terms, Xi};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{
+    Error, NoisingProcess, Purpose, Result, Sampler, State, Step, Terms, Xi, config,
+};
 use tch::Tensor;
 
 /// The step that takes the points to the next time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Predictor {
     /// Lie-Euler, as `group-step`.
     #[default]

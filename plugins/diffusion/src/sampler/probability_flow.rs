@@ -4,15 +4,13 @@ use super::adaptive::{Adaptive, ErrorNorm, Tolerance};
 use super::axis::Axis;
 use super::rule::{Rule, Stepper, Walk, sampler};
 use super::runge_kutta::{Slope, Tableau, combine, stages};
-use isotropy_core::{ClosedForm, NoisingProcess, Purpose, Result, Sampler, State, Step};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{ClosedForm, NoisingProcess, Purpose, Result, Sampler, State, Step, config};
 
 pub use crate::integrate::FlowMethod;
 
 /// What happens on the last step of a rule with several evaluations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlowEnd {
     /// A step of Euler's rule. The slope at the far end divides by the least noise level, which
     /// magnifies the errors of a long last step.

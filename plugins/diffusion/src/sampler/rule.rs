@@ -170,8 +170,8 @@ macro_rules! sampler {
         $steps:literal, $grid:ident, $tag:literal, $summary:literal, $example:literal
     ) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
+        #[isotropy_core::config(default)]
+        #[derive(Clone)]
         pub struct $name {
             #[doc = concat!(
                 "Number of steps; `null` for all steps of a discrete process, ",
@@ -207,14 +207,12 @@ macro_rules! sampler {
             }
         }
 
-        #[typetag::serde(name = $tag)]
+        #[isotropy_core::component($tag, $summary, $example)]
         impl isotropy_core::SamplerConfig for $name {
             fn build(&self) -> isotropy_core::Result<Box<dyn isotropy_core::Sampler>> {
                 self.sampler()
             }
         }
-
-        isotropy_core::register!("sampler", $tag, $name, $summary, $example);
     };
 }
 pub(super) use sampler;

@@ -4,38 +4,31 @@
 use crate::estimate::{beside, clean, estimable};
 use isotropy_core::{
     Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose, Regression, Result,
-    Sampled, Sampler, SamplerConfig, ScoreModel, State,
-    schemars::{self, JsonSchema},
+    Sampled, Sampler, SamplerConfig, ScoreModel, State, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use tch::Tensor;
 
 /// Any sampler, with the model's last estimate of the clean image put beside the state (context field
 /// `estimate`) at each evaluation; at the first there is none, and a network with `self_conditioning`
 /// sees zeros.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct SelfConditionedConfig {
     /// The sampler.
     pub inner: Box<dyn SamplerConfig>,
 }
 
-#[typetag::serde(name = "self-conditioned")]
+#[component(
+    "self-conditioned",
+    "a sampler whose model sees its previous estimate of the clean image",
+    r#"{"type": "self-conditioned", "inner": {"type": "ddim", "steps": 50}}"#
+)]
 impl SamplerConfig for SelfConditionedConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
         let inner = self.inner.build().map_err(|error| error.under("/inner"))?;
         Ok(Box::new(SelfConditioned { inner }))
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "self-conditioned",
-    SelfConditionedConfig,
-    "a sampler whose model sees its previous estimate of the clean image",
-    r#"{"type": "self-conditioned", "inner": {"type": "ddim", "steps": 50}}"#
-);
 
 #[derive(Debug)]
 struct SelfConditioned {

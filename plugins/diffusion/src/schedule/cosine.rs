@@ -2,16 +2,14 @@
 
 use super::{preserving, preserving_tensor, table_from_alpha_bar};
 use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Result, ScheduleConfig, component, config};
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
 use tch::Tensor;
 
 /// JSON description of [`Cosine`].
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct CosineConfig {
     /// Offset that keeps the first steps from adding too little noise. No unit, in [0, 1].
     #[serde(default = "offset")]
@@ -35,7 +33,11 @@ impl Cosine {
     }
 }
 
-#[typetag::serde(name = "cosine")]
+#[component(
+    "cosine",
+    "variance preserving, alpha_bar falls like a squared cosine",
+    r#"{"type": "cosine"}"#
+)]
 impl ScheduleConfig for CosineConfig {
     fn build(&self) -> Result<Arc<dyn Schedule>> {
         if !(0.0..=1.0).contains(&self.offset) {
@@ -70,11 +72,3 @@ impl Schedule for Cosine {
         table_from_alpha_bar(steps, |u| (self.phase(u).cos() / self.phase(0.0).cos()).powi(2))
     }
 }
-
-isotropy_core::register!(
-    "schedule",
-    "cosine",
-    CosineConfig,
-    "variance preserving, alpha_bar falls like a squared cosine",
-    r#"{"type": "cosine"}"#
-);

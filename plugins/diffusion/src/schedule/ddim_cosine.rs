@@ -2,19 +2,15 @@
 
 use crate::schedule::table_from_alpha_bar;
 use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{
-    Error, Result, ScheduleConfig,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Result, ScheduleConfig, component, config};
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
 use tch::Tensor;
 
 /// `alpha_bar(u) = cos^2((u + shift) / (1 + stretch) pi/2)`: not quite 1 at the start (1 - 1e-7 for the
 /// published numbers) and not quite 0 at the end (6e-9).
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone, Copy)]
 pub struct DdimCosineConfig {
     /// Shift of relative time; no unit, in [0, 1) and not above `stretch`.
     #[schemars(range(min = 0.0, max = 0.999))]
@@ -30,7 +26,11 @@ impl Default for DdimCosineConfig {
     }
 }
 
-#[typetag::serde(name = "ddim-cosine")]
+#[component(
+    "ddim-cosine",
+    "variance preserving, the squared cosine of the released image experiments",
+    r#"{"type": "ddim-cosine"}"#
+)]
 impl ScheduleConfig for DdimCosineConfig {
     fn build(&self) -> Result<Arc<dyn Schedule>> {
         for (pointer, value) in [("/shift", self.shift), ("/stretch", self.stretch)] {
@@ -49,14 +49,6 @@ impl ScheduleConfig for DdimCosineConfig {
         Ok(Arc::new(DdimCosine(*self)))
     }
 }
-
-isotropy_core::register!(
-    "schedule",
-    "ddim-cosine",
-    DdimCosineConfig,
-    "variance preserving, the squared cosine of the released image experiments",
-    r#"{"type": "ddim-cosine"}"#
-);
 
 /// The running schedule.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,7 @@
 
 use super::{preserving, preserving_tensor, table_from_beta};
 use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Result, ScheduleConfig, component, config};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -12,8 +10,8 @@ use tch::Tensor;
 const BETA: (f64, f64) = (0.1, 20.0);
 
 /// JSON description of [`Ddpm`].
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct DdpmConfig {}
 
 /// `beta_t` in equal steps from `0.1 / T` to `20 / T`, `t = 0 ..= T`. In continuous time
@@ -21,7 +19,11 @@ pub struct DdpmConfig {}
 #[derive(Debug, Clone)]
 pub struct Ddpm;
 
-#[typetag::serde(name = "ddpm")]
+#[component(
+    "ddpm",
+    "variance preserving, beta from 0.1/T to 20/T in T steps",
+    r#"{"type": "ddpm"}"#
+)]
 impl ScheduleConfig for DdpmConfig {
     fn build(&self) -> Result<Arc<dyn Schedule>> {
         Ok(Arc::new(Ddpm))
@@ -49,11 +51,3 @@ impl Schedule for Ddpm {
         table_from_beta((0..=steps).map(|t| beta(t).min(0.999)).collect())
     }
 }
-
-isotropy_core::register!(
-    "schedule",
-    "ddpm",
-    DdpmConfig,
-    "variance preserving, beta from 0.1/T to 20/T in T steps",
-    r#"{"type": "ddpm"}"#
-);

@@ -2,15 +2,13 @@
 
 use super::{above, positive, table_from_std};
 use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Result, ScheduleConfig, component, config};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// JSON description of [`Geometric`].
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct GeometricConfig {
     /// Standard deviation at time 0, in the unit of the coordinates; positive.
     #[schemars(range(min = 1e-12, max = 1e6))]
@@ -27,7 +25,11 @@ pub struct Geometric {
     log_ratio: f64,
 }
 
-#[typetag::serde(name = "ve-geometric")]
+#[component(
+    "ve-geometric",
+    "variance exploding, std grows geometrically",
+    r#"{"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 10.0}"#
+)]
 impl ScheduleConfig for GeometricConfig {
     fn build(&self) -> Result<Arc<dyn Schedule>> {
         let sigma_min = positive("/sigma_min", self.sigma_min)?;
@@ -53,11 +55,3 @@ impl Schedule for Geometric {
         table_from_std(steps, |u| self.at(u).1)
     }
 }
-
-isotropy_core::register!(
-    "schedule",
-    "ve-geometric",
-    GeometricConfig,
-    "variance exploding, std grows geometrically",
-    r#"{"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 10.0}"#
-);

@@ -2,15 +2,13 @@
 
 use super::{above, positive, table_from_std};
 use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Result, ScheduleConfig, component, config};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// JSON description of [`Karras`].
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct KarrasConfig {
     /// Standard deviation at time 0, in the unit of the coordinates; positive.
     #[schemars(range(min = 1e-12, max = 1e6))]
@@ -36,7 +34,11 @@ pub struct Karras {
     rho: f64,
 }
 
-#[typetag::serde(name = "karras")]
+#[component(
+    "karras",
+    "variance exploding, equal steps in std^(1/rho)",
+    r#"{"type": "karras", "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0}"#
+)]
 impl ScheduleConfig for KarrasConfig {
     fn build(&self) -> Result<Arc<dyn Schedule>> {
         let sigma_min = positive("/sigma_min", self.sigma_min)?;
@@ -69,11 +71,3 @@ impl Schedule for Karras {
         table_from_std(steps, |u| self.at(u).1)
     }
 }
-
-isotropy_core::register!(
-    "schedule",
-    "karras",
-    KarrasConfig,
-    "variance exploding, equal steps in std^(1/rho)",
-    r#"{"type": "karras", "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0}"#
-);

@@ -2,15 +2,13 @@
 
 use super::{above, positive, preserving, preserving_tensor, table_from_alpha_bar};
 use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Result, ScheduleConfig, component, config};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// JSON description of [`LinearBeta`].
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct LinearBetaConfig {
     /// Rate at relative time 0, per unit of relative time; positive.
     #[serde(default = "beta_min")]
@@ -43,7 +41,11 @@ impl LinearBeta {
     }
 }
 
-#[typetag::serde(name = "linear-beta")]
+#[component(
+    "linear-beta",
+    "variance preserving, rate linear in continuous time",
+    r#"{"type": "linear-beta", "beta_min": 0.1, "beta_max": 20.0}"#
+)]
 impl ScheduleConfig for LinearBetaConfig {
     fn build(&self) -> Result<Arc<dyn Schedule>> {
         let beta_min = positive("/beta_min", self.beta_min)?;
@@ -70,11 +72,3 @@ impl Schedule for LinearBeta {
         table_from_alpha_bar(steps, |u| (-self.integral(u)).exp())
     }
 }
-
-isotropy_core::register!(
-    "schedule",
-    "linear-beta",
-    LinearBetaConfig,
-    "variance preserving, rate linear in continuous time",
-    r#"{"type": "linear-beta", "beta_min": 0.1, "beta_max": 20.0}"#
-);

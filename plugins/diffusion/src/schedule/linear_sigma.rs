@@ -2,15 +2,13 @@
 
 use super::{above, positive, table_from_std};
 use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Result, ScheduleConfig, component, config};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// JSON description of [`LinearSigma`].
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct LinearSigmaConfig {
     /// Standard deviation at the last time, in the unit of the coordinates (radians for an angle);
     /// above `floor`.
@@ -33,7 +31,11 @@ pub struct LinearSigma {
     floor: f64,
 }
 
-#[typetag::serde(name = "ve-linear")]
+#[component(
+    "ve-linear",
+    "variance exploding, std grows linearly with a floor",
+    r#"{"type": "ve-linear", "sigma_max": 1.5707963, "floor": 0.0001}"#
+)]
 impl ScheduleConfig for LinearSigmaConfig {
     fn build(&self) -> Result<Arc<dyn Schedule>> {
         let floor = positive("/floor", self.floor)?;
@@ -58,11 +60,3 @@ impl Schedule for LinearSigma {
         table_from_std(steps, |u| self.at(u).1)
     }
 }
-
-isotropy_core::register!(
-    "schedule",
-    "ve-linear",
-    LinearSigmaConfig,
-    "variance exploding, std grows linearly with a floor",
-    r#"{"type": "ve-linear", "sigma_max": 1.5707963, "floor": 0.0001}"#
-);

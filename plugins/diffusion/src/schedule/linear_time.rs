@@ -2,22 +2,24 @@
 
 use super::{preserving, preserving_tensor, table_from_alpha_bar};
 use isotropy_core::schedule::{Family, Schedule, Table};
-use isotropy_core::{Result, ScheduleConfig};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Result, ScheduleConfig, component, config};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// JSON description of [`LinearTime`].
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct LinearTimeConfig {}
 
 /// `alpha_bar(u) = 1 - u`.
 #[derive(Debug, Clone)]
 pub struct LinearTime;
 
-#[typetag::serde(name = "linear-time")]
+#[component(
+    "linear-time",
+    "variance preserving, alpha_bar falls linearly in time",
+    r#"{"type": "linear-time"}"#
+)]
 impl ScheduleConfig for LinearTimeConfig {
     fn build(&self) -> Result<Arc<dyn Schedule>> {
         Ok(Arc::new(LinearTime))
@@ -41,11 +43,3 @@ impl Schedule for LinearTime {
         table_from_alpha_bar(steps, |u| 1.0 - u)
     }
 }
-
-isotropy_core::register!(
-    "schedule",
-    "linear-time",
-    LinearTimeConfig,
-    "variance preserving, alpha_bar falls linearly in time",
-    r#"{"type": "linear-time"}"#
-);

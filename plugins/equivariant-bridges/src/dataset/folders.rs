@@ -4,14 +4,12 @@ use super::{Augmentation, pair, pair_spec};
 use isotropy_core::dataset::{kept_apart, shuffled_rows};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, LoadContext, RepresentationConfig, Result, Split, State,
-    StateSpec, Streams,
+    StateSpec, Streams, component, config,
 };
 use isotropy_data::digest::sha256;
 use isotropy_images::reader::pictures::{
     BACKGROUND, PictureFormat, Pictures, Reading, decode, find,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
@@ -19,8 +17,7 @@ use tch::{Device, Kind, Tensor};
 /// Pairs of pictures (PNG, JPEG), decoded once, in parallel, and held as bytes; values in [-1, 1].
 /// They are turned as their EXIF orientation says and laid over `background` where they are
 /// transparent; hidden and system files are no data.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct PairedFoldersConfig {
     /// Where the two ends of a pair lie.
     pub pairs: PairLayout,
@@ -60,8 +57,8 @@ pub struct PairedFoldersConfig {
 }
 
 /// Where the two ends of a pair lie. Relative names start at the data folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, PartialEq, Eq)]
 pub enum PairLayout {
     /// In files of the same name (endings apart) in two folders.
     Folders(TwoFolders),
@@ -70,8 +67,8 @@ pub enum PairLayout {
 }
 
 /// Two folders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TwoFolders {
     /// The folder of the clean ends.
     pub clean: String,
@@ -80,8 +77,8 @@ pub struct TwoFolders {
 }
 
 /// Pictures of two halves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Halves {
     /// The folder.
     pub path: String,
@@ -217,7 +214,11 @@ fn matched(clean: &Path, end: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     Ok((first.into_values().collect(), second.into_values().collect()))
 }
 
-#[typetag::serde(name = "paired-folders")]
+#[component(
+    "paired-folders",
+    "pairs of PNG and JPEG files for bridges: in two folders, or side by side",
+    r#"{"type": "paired-folders", "pairs": {"folders": {"clean": "photos", "end": "edges"}}, "size": [64, 64], "resize": true}"#
+)]
 impl DatasetConfig for PairedFoldersConfig {
     fn spec(&self) -> Result<StateSpec> {
         Ok(self.parts()?.0)
@@ -247,14 +248,6 @@ impl DatasetConfig for PairedFoldersConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "paired-folders",
-    PairedFoldersConfig,
-    "pairs of PNG and JPEG files for bridges: in two folders, or side by side",
-    r#"{"type": "paired-folders", "pairs": {"folders": {"clean": "photos", "end": "edges"}}, "size": [64, 64], "resize": true}"#
-);
 
 struct Pairs {
     /// Bytes `[N, 2 C, H, W]`, the clean end first: for training, validation and testing.

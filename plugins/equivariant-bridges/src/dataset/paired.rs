@@ -5,16 +5,13 @@ use super::{Augmentation, pair, pair_spec};
 use crate::process::END;
 use isotropy_core::{
     Dataset, DatasetConfig, Error, FieldSpec, LoadContext, Moves, RepresentationConfig, Result,
-    Split, State, StateSpec, Streams,
+    Split, State, StateSpec, Streams, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Pairs from a dataset of pictures: the picture is the clean end, the other end is made from it.
 /// Numbers that belong to a picture (its label) stay; lifts and further pictures are left out.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct PairedConfig {
     /// The pictures.
     pub inner: Box<dyn DatasetConfig>,
@@ -64,7 +61,11 @@ fn kept(name: &str, field: &FieldSpec) -> bool {
     field.moves == Moves::Fixed && field.batched && field.shape.len() < 2 && name != END
 }
 
-#[typetag::serde(name = "paired")]
+#[component(
+    "paired",
+    "pairs for bridges from pictures: noisy, coarse, edges, or another stain",
+    r#"{"type": "paired", "inner": {"type": "rotated-digits", "test_angle_std_degrees": 0}, "range": [0, 1], "other_end": {"noise": {"std": 0.7}}}"#
+)]
 impl DatasetConfig for PairedConfig {
     fn spec(&self) -> Result<StateSpec> {
         Ok(self.parts()?.0)
@@ -87,14 +88,6 @@ impl DatasetConfig for PairedConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "paired",
-    PairedConfig,
-    "pairs for bridges from pictures: noisy, coarse, edges, or another stain",
-    r#"{"type": "paired", "inner": {"type": "rotated-digits", "test_angle_std_degrees": 0}, "range": [0, 1], "other_end": {"noise": {"std": 0.7}}}"#
-);
 
 struct Paired {
     inner: Box<dyn Dataset>,

@@ -3,14 +3,12 @@
 //! All relations are symmetric: the other end of a turned or mirrored picture is the turned or
 //! mirrored other end (noise: in law), so the law of the pairs is that of the pictures.
 
-use isotropy_core::{Error, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Result, config};
 use tch::{Kind, Tensor};
 
 /// What the other end of a picture is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq)]
 pub enum OtherEnd {
     /// The picture with white noise: the bridge takes noise out.
     Noise(Noise),
@@ -25,8 +23,8 @@ pub enum OtherEnd {
 }
 
 /// Parameter of `noise`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Noise {
     /// Standard deviation, in the unit of the values (whose range has length 2); positive. The sum is
     /// not clamped.
@@ -35,8 +33,8 @@ pub struct Noise {
 }
 
 /// Parameter of `low-resolution`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Resolution {
     /// Squares of so many pixels are averaged; bilinear interpolation brings the size back. The sides of
     /// the picture must be multiples of it; at least 2.
@@ -47,8 +45,8 @@ pub struct Resolution {
 /// Parameters of `stain`: optical density is linear in the amounts of the dyes (Beer and Lambert), so
 /// amounts are read off with the colours of one staining and shown in those of another (Ruifrok and
 /// Johnston 2001, whose vectors these are). What neither dye explains is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Stain {
     /// The staining of the pictures.
     pub from: Staining,
@@ -57,8 +55,8 @@ pub struct Stain {
 }
 
 /// Two dyes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Staining {
     /// Haematoxylin and eosin.
     HaematoxylinEosin,

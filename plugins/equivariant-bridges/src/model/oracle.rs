@@ -2,10 +2,8 @@
 
 use isotropy_core::{
     Error, KernelOfTime, ModelConfig, ModelContext, Prediction, PredictionKind, Representation,
-    Result, Scale, ScoreModel, State, Xi,
+    Result, Scale, ScoreModel, State, Xi, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -14,8 +12,8 @@ use crate::process::END;
 /// The clean point given the other one is `x_0 | x_T ~ N(mean + slope x_T, std^2)`, independently in
 /// every coordinate. With `m = mean + slope x_T` and `v = std^2` the posterior mean is
 /// `D = m + v b / (b^2 v + c) (x_t - a x_T - b m)`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct GaussianBridgeConfig {
     /// Mean where the other end is 0, in the unit of the data; one number for all coordinates or
     /// one for each, in the order of memory.
@@ -40,7 +38,11 @@ fn half() -> Vec<f64> {
     vec![0.5]
 }
 
-#[typetag::serde(name = "gaussian-bridge-oracle")]
+#[component(
+    "gaussian-bridge-oracle",
+    "exact denoiser of a bridge whose clean end is Gaussian given the other",
+    r#"{"type": "gaussian-bridge-oracle", "mean": [0.1], "slope": 0.2, "std": [0.3]}"#
+)]
 impl ModelConfig for GaussianBridgeConfig {
     fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let process = context.denoised()?;
@@ -80,14 +82,6 @@ impl ModelConfig for GaussianBridgeConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "gaussian-bridge-oracle",
-    GaussianBridgeConfig,
-    "exact denoiser of a bridge whose clean end is Gaussian given the other",
-    r#"{"type": "gaussian-bridge-oracle", "mean": [0.1], "slope": 0.2, "std": [0.3]}"#
-);
 
 struct Oracle {
     kernel: KernelOfTime,

@@ -3,16 +3,14 @@
 use super::scales::{BridgeScales, DataMoments};
 use isotropy_core::{
     Error, FlowCoordinates, KernelOfTime, ModelConfig, ModelContext, NoisingProcess, Prediction,
-    PredictionKind, Representation, Result, ScoreModel, State, Xi,
+    PredictionKind, Representation, Result, ScoreModel, State, Xi, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// How the network is scaled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scaling {
     /// [`BridgeScales`].
     #[default]
@@ -27,8 +25,7 @@ pub enum Scaling {
 /// clean coordinates; the network inside sees the scaled point, the other end as it is (the context
 /// field `end`, which it must be built to look at), and the time label `label_factor ln t`. Train it
 /// with the objective `bridge-denoising` and the same moments.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct BridgePreconditionedConfig {
     /// Second moments of the two ends.
     #[serde(default)]
@@ -49,7 +46,11 @@ fn quarter() -> f64 {
     0.25
 }
 
-#[typetag::serde(name = "bridge-preconditioned")]
+#[component(
+    "bridge-preconditioned",
+    "preconditioning of a bridge around a network (DDBM)",
+    r#"{"type": "bridge-preconditioned", "inner": {"type": "mlp", "hidden": [32, 32], "inputs": ["x", "end", "time"], "predicts": "clean"}}"#
+)]
 impl ModelConfig for BridgePreconditionedConfig {
     fn build(&self, path: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let process = context.denoised()?;
@@ -59,14 +60,6 @@ impl ModelConfig for BridgePreconditionedConfig {
         Ok(Box::new(Preconditioned::new(inner, process, moments, self.scaling, self.label_factor)?))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "bridge-preconditioned",
-    BridgePreconditionedConfig,
-    "preconditioning of a bridge around a network (DDBM)",
-    r#"{"type": "bridge-preconditioned", "inner": {"type": "mlp", "hidden": [32, 32], "inputs": ["x", "end", "time"], "predicts": "clean"}}"#
-);
 
 /// A network with its scalings.
 pub struct Preconditioned {

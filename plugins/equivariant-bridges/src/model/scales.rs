@@ -1,15 +1,13 @@
 //! The scalings of DDBM (Zhou et al. 2024, section 4.1; spdm.md 1.5), functions of the coefficients
 //! of `x_t = a x_T + b x_0 + sqrt(c) z`.
 
-use isotropy_core::{Error, Kernel, Result, Scale};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Kernel, Result, Scale, config};
 use tch::Tensor;
 
 /// Second moments of the two ends, in the unit of the data. Both are about zero, as the published
 /// ones are: for data in [-1, 1] take the root mean square.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct DataMoments {
     /// Standard deviation of the clean end `x_0`; positive.
     #[schemars(range(min = 1e-9, max = 1e9))]

@@ -2,14 +2,14 @@
 
 use super::{Bridge, axis};
 use crate::clock::{Base, BridgeClock};
-use isotropy_core::{Error, NoisingProcess, ProcessConfig, Representation, Result, TimeDomain};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{
+    Error, NoisingProcess, ProcessConfig, Representation, Result, TimeDomain, component, config,
+};
 use std::sync::Arc;
 
 /// How the clock `m` of a discrete bridge runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum BrownianSchedule {
     /// `margin` to `1 - margin` in equal steps.
     #[default]
@@ -26,8 +26,8 @@ const RATIO: f64 = 1.0075;
 /// The Brownian bridge (Li et al. 2023, BBDM; sism.md 2.2 and 2.7):
 /// `x_t = (1 - m) x_0 + m x_T + sqrt(2 max_variance m (1 - m)) z`. The sampler `ancestral` takes the
 /// published steps.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct BrownianBridgeConfig {
     /// Number of discrete steps `T` (times 1 ..= T; the table starts at time 0); `null` for
     /// continuous time with `m = t`.
@@ -114,17 +114,13 @@ impl BrownianBridgeConfig {
     }
 }
 
-#[typetag::serde(name = "brownian-bridge")]
+#[component(
+    "brownian-bridge",
+    "Brownian motion pinned at a known other end (BBDM)",
+    r#"{"type": "brownian-bridge", "steps": 1000}"#
+)]
 impl ProcessConfig for BrownianBridgeConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         Ok(Box::new(self.bridge(drive)?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "brownian-bridge",
-    BrownianBridgeConfig,
-    "Brownian motion pinned at a known other end (BBDM)",
-    r#"{"type": "brownian-bridge", "steps": 1000}"#
-);

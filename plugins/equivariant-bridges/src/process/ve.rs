@@ -2,16 +2,16 @@
 
 use super::{Bridge, axis};
 use crate::clock::{Base, BridgeClock};
-use isotropy_core::{Error, NoisingProcess, ProcessConfig, Representation, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{
+    Error, NoisingProcess, ProcessConfig, Representation, Result, component, config,
+};
 use std::sync::Arc;
 
 /// The bridge of Brownian motion with `sigma = t` (Zhou et al. 2024, DDBM-VE; spdm.md 1.5):
 /// `x_t = t^2/T^2 x_T + (1 - t^2/T^2) x_0 + t sqrt(1 - t^2/T^2) z` with `T = sigma_max`. Time is the
 /// noise level, in the unit of the data.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct VeBridgeConfig {
     /// Smallest time that is trained, in the unit of the data; positive.
     #[schemars(range(min = 1e-9, max = 1e6))]
@@ -44,17 +44,13 @@ impl VeBridgeConfig {
     }
 }
 
-#[typetag::serde(name = "ve-bridge")]
+#[component(
+    "ve-bridge",
+    "variance-exploding noise pinned at a known other end (DDBM)",
+    r#"{"type": "ve-bridge", "sigma_min": 0.002, "sigma_max": 80.0}"#
+)]
 impl ProcessConfig for VeBridgeConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         Ok(Box::new(self.bridge(drive)?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "ve-bridge",
-    VeBridgeConfig,
-    "variance-exploding noise pinned at a known other end (DDBM)",
-    r#"{"type": "ve-bridge", "sigma_min": 0.002, "sigma_max": 80.0}"#
-);

@@ -2,17 +2,17 @@
 
 use super::{Bridge, axis};
 use crate::clock::{Base, BridgeClock};
-use isotropy_core::{Error, NoisingProcess, ProcessConfig, Representation, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{
+    Error, NoisingProcess, ProcessConfig, Representation, Result, component, config,
+};
 use std::sync::Arc;
 
 /// The bridge of the variance-preserving process with the rate `beta_min + beta_d t` (Zhou et al.
 /// 2024, DDBM-VP; spdm.md 1.5). With `B = beta_d t^2 / 2 + beta_min t`:
 /// `x_t = sinh(B/2)/S x_T + sinh((B_T-B)/2)/S x_0 + sqrt(c) z`, `S = sinh(B_T/2)`,
 /// `c = 2 sinh(B/2) sinh((B_T-B)/2) / S`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct VpBridgeConfig {
     /// Smallest time that is trained; positive.
     #[schemars(range(min = 1e-9, max = 1e6))]
@@ -72,17 +72,13 @@ impl VpBridgeConfig {
     }
 }
 
-#[typetag::serde(name = "vp-bridge")]
+#[component(
+    "vp-bridge",
+    "variance-preserving noise pinned at a known other end (DDBM)",
+    r#"{"type": "vp-bridge"}"#
+)]
 impl ProcessConfig for VpBridgeConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         Ok(Box::new(self.bridge(drive)?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "vp-bridge",
-    VpBridgeConfig,
-    "variance-preserving noise pinned at a known other end (DDBM)",
-    r#"{"type": "vp-bridge"}"#
-);

@@ -1,12 +1,10 @@
 //! The times at which a sampler of bridges stands.
 
-use isotropy_core::{Error, Result, TimeDomain};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Result, TimeDomain, config};
 
 /// How the times between the other end and the data are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimeGrid {
     /// Equal steps of time to the power `1/rho` (Karras et al. 2022, eq. 5, with time in the place
     /// of the noise level): short steps near the data. As published, for VE and VP alike.

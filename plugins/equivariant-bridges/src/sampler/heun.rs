@@ -4,11 +4,9 @@
 use super::grid::TimeGrid;
 use isotropy_core::{
     ClosedForm, Error, Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose,
-    Result, Sampled, Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi,
+    Result, Sampled, Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi, component, config,
     sampler::{accept, times},
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 /// Between times `t_i` and `t_{i+1}`: if `churn > 0`, an Euler step of the reverse SDE from `t_i` over
 /// the part `churn` of the interval; then Heun's rule for the probability flow over the rest. With
@@ -19,8 +17,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Without churn the flow is deterministic from the first point on: the samples are blurred means.
 /// Evaluations: `3 steps - 1` with churn, `2 steps - 1` without.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct BridgeHeunConfig {
     /// Number of intervals.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -60,8 +58,8 @@ impl Default for BridgeHeunConfig {
 }
 
 /// What the number `guidance` means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Guidance {
     /// The factor of the h-term in the reverse SDE and in the probability flow. The same for every
     /// bridge, and what the paper and the released code for VP have.
@@ -73,8 +71,8 @@ pub enum Guidance {
 }
 
 /// What happens between the smallest time and 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum LastStep {
     /// Go to the model's estimate of the clean point.
     #[default]
@@ -84,7 +82,11 @@ pub enum LastStep {
     Euler,
 }
 
-#[typetag::serde(name = "bridge-heun")]
+#[component(
+    "bridge-heun",
+    "hybrid of a stochastic step and Heun's rule for bridges (DDBM)",
+    r#"{"type": "bridge-heun", "steps": 40, "churn": 0.33}"#
+)]
 impl SamplerConfig for BridgeHeunConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
         // Refuses what no time axis could be spaced with.
@@ -104,14 +106,6 @@ impl SamplerConfig for BridgeHeunConfig {
         Ok(Box::new(BridgeHeun { config: self.clone() }))
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "bridge-heun",
-    BridgeHeunConfig,
-    "hybrid of a stochastic step and Heun's rule for bridges (DDBM)",
-    r#"{"type": "bridge-heun", "steps": 40, "churn": 0.33}"#
-);
 
 #[derive(Debug)]
 struct BridgeHeun {

@@ -3,10 +3,8 @@
 use super::{one, positive};
 use isotropy_core::{
     CovarianceKernel, CovarianceKernelConfig, Error, Gram, Hyperparameter, Invariance, Result,
-    Scale,
+    Scale, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -134,28 +132,23 @@ impl CovarianceKernel for Sum {
 }
 
 /// The sum of kernels.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct SumConfig {
     /// The summands, at least one. Scalar kernels count as multiples of the identity beside kernels with matrix values.
     #[schemars(length(min = 1))]
     pub kernels: Vec<Box<dyn CovarianceKernelConfig>>,
 }
 
-#[typetag::serde(name = "sum")]
+#[component(
+    "sum",
+    "independent functions on top of each other: a signal and its noise",
+    r#"{"type": "sum", "kernels": [{"type": "rbf", "lengthscale": 0.25}, {"type": "white", "variance": 0.0025}]}"#
+)]
 impl CovarianceKernelConfig for SumConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         Ok(Arc::new(Sum(Parts::new(&self.kernels)?)))
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "sum",
-    SumConfig,
-    "independent functions on top of each other: a signal and its noise",
-    r#"{"type": "sum", "kernels": [{"type": "rbf", "lengthscale": 0.25}, {"type": "white", "variance": 0.0025}]}"#
-);
 
 /// The product of kernels, of which at most one has matrix values.
 #[derive(Debug, Clone)]
@@ -198,15 +191,18 @@ impl CovarianceKernel for Product {
 }
 
 /// The product of kernels.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct ProductConfig {
     /// The factors, at least one; at most one of them with matrix values.
     #[schemars(length(min = 1))]
     pub kernels: Vec<Box<dyn CovarianceKernelConfig>>,
 }
 
-#[typetag::serde(name = "product")]
+#[component(
+    "product",
+    "kernels multiplied with each other",
+    r#"{"type": "product", "kernels": [{"type": "rbf", "lengthscale": 2.0}, {"type": "periodic", "period": 0.5}]}"#
+)]
 impl CovarianceKernelConfig for ProductConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         let product = Product(Parts::new(&self.kernels)?);
@@ -219,14 +215,6 @@ impl CovarianceKernelConfig for ProductConfig {
         }
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "product",
-    ProductConfig,
-    "kernels multiplied with each other",
-    r#"{"type": "product", "kernels": [{"type": "rbf", "lengthscale": 2.0}, {"type": "periodic", "period": 0.5}]}"#
-);
 
 /// A multiple of a kernel.
 #[derive(Debug, Clone)]
@@ -282,8 +270,7 @@ impl CovarianceKernel for Scaled {
 }
 
 /// A multiple of a kernel: functions with `sqrt(factor)` times the amplitude.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct ScaledConfig {
     /// The kernel.
     pub kernel: Box<dyn CovarianceKernelConfig>,
@@ -292,21 +279,17 @@ pub struct ScaledConfig {
     pub factor: f64,
 }
 
-#[typetag::serde(name = "scale")]
+#[component(
+    "scale",
+    "a multiple of a kernel",
+    r#"{"type": "scale", "factor": 0.07965, "kernel": {"type": "matern"}}"#
+)]
 impl CovarianceKernelConfig for ScaledConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         let kernel = self.kernel.build().map_err(|e| e.under("/kernel"))?;
         Ok(Arc::new(Scaled::new(kernel, self.factor)?))
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "scale",
-    ScaledConfig,
-    "a multiple of a kernel",
-    r#"{"type": "scale", "factor": 0.07965, "kernel": {"type": "matern"}}"#
-);
 
 /// `variance ((1 - fraction) k + fraction 1)`: a smooth kernel with enough white noise to be factorised.
 #[derive(Debug, Clone)]
@@ -376,8 +359,7 @@ impl CovarianceKernel for Noisy {
 
 /// `variance ((1 - fraction) k(x, x') + fraction [same entry])`: limits of diffusions that are smooth but can be
 /// factorised (the `noisy-` limits of geomndp.md 1.5).
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct NoisyConfig {
     /// The kernel `k`, mostly with variance 1.
     pub kernel: Box<dyn CovarianceKernelConfig>,
@@ -395,18 +377,14 @@ fn five_per_cent() -> f64 {
     0.05
 }
 
-#[typetag::serde(name = "noisy")]
+#[component(
+    "noisy",
+    "a smooth kernel with a share of white noise",
+    r#"{"type": "noisy", "kernel": {"type": "rbf", "lengthscale": 1.0}, "fraction": 0.05, "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for NoisyConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         let kernel = self.kernel.build().map_err(|e| e.under("/kernel"))?;
         Ok(Arc::new(Noisy::new(kernel, self.fraction, self.variance)?))
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "noisy",
-    NoisyConfig,
-    "a smooth kernel with a share of white noise",
-    r#"{"type": "noisy", "kernel": {"type": "rbf", "lengthscale": 1.0}, "fraction": 0.05, "variance": 1.0}"#
-);

@@ -3,9 +3,8 @@
 use super::{differences, one, positive};
 use isotropy_core::{
     CovarianceKernel, CovarianceKernelConfig, Gram, Hyperparameter, Invariance, Result, Scale,
+    component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -35,8 +34,8 @@ impl CovarianceKernel for Constant {
 }
 
 /// Constant functions: covariance `v` for all pairs of points.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ConstantConfig {
     /// Variance `v`, in the squared unit of the values; positive.
     #[serde(default = "one")]
@@ -44,17 +43,13 @@ pub struct ConstantConfig {
     pub variance: f64,
 }
 
-#[typetag::serde(name = "constant")]
+#[component(
+    "constant",
+    "functions that are the same everywhere: an unknown mean",
+    r#"{"type": "constant", "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for ConstantConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         Ok(Arc::new(Constant { variance: positive("variance", self.variance)? }))
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "constant",
-    ConstantConfig,
-    "functions that are the same everywhere: an unknown mean",
-    r#"{"type": "constant", "variance": 1.0}"#
-);

@@ -3,6 +3,7 @@
 use super::{divide_twice, one, positive, square_distance};
 use isotropy_core::{
     CovarianceKernel, CovarianceKernelConfig, Gram, Hyperparameter, Invariance, Result, Scale,
+    component, config,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,8 +104,8 @@ impl CovarianceKernel for Isotropic {
 }
 
 /// `v exp(-|x - x'|^2 / (2 l^2))`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct RbfConfig {
     /// Lengthscale `l`, in the unit of the points; positive.
     #[serde(default = "one")]
@@ -116,24 +117,20 @@ pub struct RbfConfig {
     pub variance: f64,
 }
 
-#[typetag::serde(name = "rbf")]
+#[component(
+    "rbf",
+    "squared exponential: infinitely smooth functions",
+    r#"{"type": "rbf", "lengthscale": 0.25, "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for RbfConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         Ok(Arc::new(Isotropic::new(Shape::Rbf, self.lengthscale, self.variance)?))
     }
 }
 
-isotropy_core::register!(
-    "kernel",
-    "rbf",
-    RbfConfig,
-    "squared exponential: infinitely smooth functions",
-    r#"{"type": "rbf", "lengthscale": 0.25, "variance": 1.0}"#
-);
-
 /// `v m(sqrt(2 nu) |x - x'| / l)`, the Matern kernel with `nu` 1/2, 3/2 or 5/2.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct MaternConfig {
     /// Smoothness `nu`: `"1/2"`, `"3/2"` or `"5/2"`.
     #[serde(default = "five_halves")]
@@ -152,18 +149,14 @@ fn five_halves() -> Smoothness {
     Smoothness::FiveHalves
 }
 
-#[typetag::serde(name = "matern")]
+#[component(
+    "matern",
+    "Matern 1/2, 3/2 or 5/2: functions with 0, 1 or 2 derivatives",
+    r#"{"type": "matern", "smoothness": "5/2", "lengthscale": 0.25, "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for MaternConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         let shape = Shape::Matern(self.smoothness);
         Ok(Arc::new(Isotropic::new(shape, self.lengthscale, self.variance)?))
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "matern",
-    MaternConfig,
-    "Matern 1/2, 3/2 or 5/2: functions with 0, 1 or 2 derivatives",
-    r#"{"type": "matern", "smoothness": "5/2", "lengthscale": 0.25, "variance": 1.0}"#
-);

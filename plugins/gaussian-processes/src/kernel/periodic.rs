@@ -3,9 +3,8 @@
 use super::{differences, divide_twice, one, positive, squares, sum};
 use isotropy_core::{
     CovarianceKernel, CovarianceKernelConfig, Gram, Hyperparameter, Invariance, Result, Scale,
+    component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
 use tch::Tensor;
@@ -64,8 +63,8 @@ impl CovarianceKernel for Periodic {
 }
 
 /// Periodic functions: `v exp(-1/2 sum_k (sin(pi (x_k - x'_k) / p) / l)^2)`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct PeriodicConfig {
     /// Lengthscale `l` in units of the sine; positive.
     #[serde(default = "one")]
@@ -81,24 +80,20 @@ pub struct PeriodicConfig {
     pub variance: f64,
 }
 
-#[typetag::serde(name = "periodic")]
+#[component(
+    "periodic",
+    "functions that repeat with a period",
+    r#"{"type": "periodic", "lengthscale": 0.5, "period": 1.0, "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for PeriodicConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         Ok(Arc::new(Periodic::new(self.lengthscale, self.period, self.variance)?))
     }
 }
 
-isotropy_core::register!(
-    "kernel",
-    "periodic",
-    PeriodicConfig,
-    "functions that repeat with a period",
-    r#"{"type": "periodic", "lengthscale": 0.5, "period": 1.0, "variance": 1.0}"#
-);
-
 /// Functions that are nearly periodic over a few periods: `v rbf(x, x') periodic(x, x')`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct WeaklyPeriodicConfig {
     /// Lengthscale of the RBF factor, in the unit of the points; positive.
     #[serde(default = "half")]
@@ -163,7 +158,11 @@ impl CovarianceKernel for WeaklyPeriodic {
     }
 }
 
-#[typetag::serde(name = "weakly-periodic")]
+#[component(
+    "weakly-periodic",
+    "functions that repeat for a while",
+    r#"{"type": "weakly-periodic", "rbf_lengthscale": 0.5, "periodic_lengthscale": 0.25, "period": 1.0, "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for WeaklyPeriodicConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         Ok(Arc::new(WeaklyPeriodic {
@@ -174,11 +173,3 @@ impl CovarianceKernelConfig for WeaklyPeriodicConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "weakly-periodic",
-    WeaklyPeriodicConfig,
-    "functions that repeat for a while",
-    r#"{"type": "weakly-periodic", "rbf_lengthscale": 0.5, "periodic_lengthscale": 0.25, "period": 1.0, "variance": 1.0}"#
-);

@@ -6,10 +6,8 @@
 use super::{differences, one, positive, squares};
 use isotropy_core::{
     CovarianceKernel, CovarianceKernelConfig, Error, Gram, Hyperparameter, Invariance, Result,
-    Scale,
+    Scale, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -103,8 +101,8 @@ impl CovarianceKernel for VectorField {
 }
 
 /// Vector fields that are gradients: `v (1 - u u^T) exp(-|u|^2 / 2)` with `u = (x - x') / l`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct CurlFreeConfig {
     /// Lengthscale `l`, in the unit of the points; positive.
     #[serde(default = "one")]
@@ -116,25 +114,21 @@ pub struct CurlFreeConfig {
     pub variance: f64,
 }
 
-#[typetag::serde(name = "curl-free")]
+#[component(
+    "curl-free",
+    "vector fields that are gradients of a scalar field",
+    r#"{"type": "curl-free", "lengthscale": 2.236, "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for CurlFreeConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         Ok(Arc::new(VectorField::new(Family::CurlFree, self.lengthscale, self.variance)?))
     }
 }
 
-isotropy_core::register!(
-    "kernel",
-    "curl-free",
-    CurlFreeConfig,
-    "vector fields that are gradients of a scalar field",
-    r#"{"type": "curl-free", "lengthscale": 2.236, "variance": 1.0}"#
-);
-
 /// Vector fields without divergence: `v (u u^T + (D - 1 - |u|^2) 1) exp(-|u|^2 / 2)` with `u = (x - x') / l`, for points
 /// of `D >= 2` coordinates.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct DivergenceFreeConfig {
     /// Lengthscale `l`, in the unit of the points; positive.
     #[serde(default = "one")]
@@ -146,17 +140,13 @@ pub struct DivergenceFreeConfig {
     pub variance: f64,
 }
 
-#[typetag::serde(name = "divergence-free")]
+#[component(
+    "divergence-free",
+    "vector fields without divergence: incompressible flow",
+    r#"{"type": "divergence-free", "lengthscale": 2.236, "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for DivergenceFreeConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         Ok(Arc::new(VectorField::new(Family::DivergenceFree, self.lengthscale, self.variance)?))
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "divergence-free",
-    DivergenceFreeConfig,
-    "vector fields without divergence: incompressible flow",
-    r#"{"type": "divergence-free", "lengthscale": 2.236, "variance": 1.0}"#
-);

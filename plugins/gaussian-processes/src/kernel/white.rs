@@ -3,15 +3,14 @@
 use super::{one, positive};
 use isotropy_core::{
     CovarianceKernel, CovarianceKernelConfig, Gram, Hyperparameter, Invariance, Result, Scale,
+    component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// What white noise does where two entries of a list lie at one place.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Repeats {
     /// Every entry has noise of its own: the Gram matrix is `v` times the identity, and entries of two lists are
     /// uncorrelated. Two measurements at one place are two measurements.
@@ -87,8 +86,8 @@ impl CovarianceKernel for White {
 }
 
 /// White noise: variance `v` at each point, no covariance between points.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct WhiteConfig {
     /// Variance `v`, in the squared unit of the values; positive.
     #[serde(default = "one")]
@@ -99,17 +98,13 @@ pub struct WhiteConfig {
     pub repeats: Repeats,
 }
 
-#[typetag::serde(name = "white")]
+#[component(
+    "white",
+    "independent values: observation noise, or the limit of a diffusion without correlations",
+    r#"{"type": "white", "variance": 1.0}"#
+)]
 impl CovarianceKernelConfig for WhiteConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
         Ok(Arc::new(White::new(self.variance, self.repeats)?))
     }
 }
-
-isotropy_core::register!(
-    "kernel",
-    "white",
-    WhiteConfig,
-    "independent values: observation noise, or the limit of a diffusion without correlations",
-    r#"{"type": "white", "variance": 1.0}"#
-);

@@ -9,11 +9,10 @@ use crate::posterior::GaussianProcess;
 use isotropy_core::representation::as_type;
 use isotropy_core::{
     CovarianceKernelConfig, Error, Gram, Invariance, Kernel, KernelOfState, ModelConfig,
-    ModelContext, Prediction, PredictionKind, Result, Root, ScoreModel, State, Xi,
+    ModelContext, Prediction, PredictionKind, Result, Root, ScoreModel, State, Xi, component,
+    config,
 };
 use isotropy_groups::representation::Translation;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
@@ -209,8 +208,7 @@ impl ScoreModel for Oracle {
 
 /// The exact score of data `GP(mean, kernel)` under a process with a Gaussian kernel on the values of a field:
 /// `gaussian-process` with any limit, or a plain one such as `vp`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct OracleConfig {
     /// The kernel of the data, observation noise included.
     pub kernel: Box<dyn CovarianceKernelConfig>,
@@ -289,17 +287,13 @@ fn limit_mean(context: &ModelContext) -> Result<Option<Tensor>> {
     Ok(end.map(|end| end.single().narrow(1, 0, 1)))
 }
 
-#[typetag::serde(name = "gaussian-process-oracle")]
+#[component(
+    "gaussian-process-oracle",
+    "exact score of data from a Gaussian process",
+    r#"{"type": "gaussian-process-oracle", "kernel": {"type": "sum", "kernels": [{"type": "rbf", "lengthscale": 0.25}, {"type": "white", "variance": 0.0025}]}}"#
+)]
 impl ModelConfig for OracleConfig {
     fn build(&self, _: &tch::nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         Ok(Box::new(self.oracle(context)?))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "gaussian-process-oracle",
-    OracleConfig,
-    "exact score of data from a Gaussian process",
-    r#"{"type": "gaussian-process-oracle", "kernel": {"type": "sum", "kernels": [{"type": "rbf", "lengthscale": 0.25}, {"type": "white", "variance": 0.0025}]}}"#
-);

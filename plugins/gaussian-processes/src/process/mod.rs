@@ -27,16 +27,13 @@ use crate::posterior::GaussianProcess;
 use isotropy_core::schedule::Family;
 use isotropy_core::{
     CovarianceKernelConfig, Error, NoisingProcess, ProcessConfig, Representation, Result,
-    ScheduleConfig,
+    ScheduleConfig, component, config,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// `dY = -beta/2 (Y - m) dt + sqrt(beta) k(x, x)^(1/2) dW` on the values of a field; its limit is the Gaussian process
 /// with mean `m` and kernel `k`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct FieldProcessConfig {
     /// The limiting kernel `k`; `white` with the variance of the data is the published default. Scalar kernels give each
     /// component this covariance.
@@ -139,17 +136,13 @@ impl FieldProcessConfig {
     }
 }
 
-#[typetag::serde(name = "gaussian-process")]
+#[component(
+    "gaussian-process",
+    "Ornstein-Uhlenbeck noise on the values of a field, whose limit is a Gaussian process",
+    r#"{"type": "gaussian-process", "kernel": {"type": "noisy", "kernel": {"type": "rbf", "lengthscale": 1.0}}}"#
+)]
 impl ProcessConfig for FieldProcessConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         Ok(Box::new(self.process(drive)?))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "gaussian-process",
-    FieldProcessConfig,
-    "Ornstein-Uhlenbeck noise on the values of a field, whose limit is a Gaussian process",
-    r#"{"type": "gaussian-process", "kernel": {"type": "noisy", "kernel": {"type": "rbf", "lengthscale": 1.0}}}"#
-);

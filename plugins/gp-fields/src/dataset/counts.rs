@@ -1,15 +1,15 @@
 //! How many points a function is seen at.
 
 use isotropy_core::{
-    Error, Result, Stream,
+    Error, Result, Stream, config,
     schemars::{self, JsonSchema},
 };
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 /// Numbers of points, from `min` to `max`, all of them equally likely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// The smallest number of points.
     #[schemars(range(min = 0, max = 100_000))]
@@ -128,8 +128,8 @@ impl CountsConfig {
 }
 
 /// What a number of points is drawn for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum CountPer {
     /// One number for the whole batch: nothing is padded.
     #[default]

@@ -7,11 +7,9 @@ use super::grid_fields::{BoxProtocol, BoxTask, GridFields};
 use super::snapshots::{Snapshots, Surface, Window};
 use super::winds::{WindowConfig, boxes};
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec,
-    schemars::{self, JsonSchema},
+    Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec, component, config,
 };
 use isotropy_data::files::list;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
@@ -22,8 +20,8 @@ use tch::{Kind, Tensor};
 /// whatever the files are called; a time that comes twice is refused.
 ///
 /// The first times are for training, those after them for validation, the rest for testing.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct Era5Config {
     /// The folder with the files (`*.nc`, `*.nc4`, `*.cdf`), below the data folder.
     #[serde(default = "era5")]
@@ -75,8 +73,8 @@ pub struct Era5Config {
 }
 
 /// What the values at a node are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Variables {
     /// Pressure, temperature, then the wind. Groups leave the columns of such a mixture as they are: a network that
     /// turns the wind with the space (`"values": "2x0e + 1x1o"`) can be used, but no symmetry can be claimed for it.
@@ -89,8 +87,8 @@ pub enum Variables {
 }
 
 /// How values and points are scaled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Standardisation {
     /// Pressure and temperature by their mean and standard deviation over the training times; both components of the
     /// wind by the root of their mean square, and not centred; points in units of length. Turning a field gives a field
@@ -242,7 +240,11 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found.files)
 }
 
-#[typetag::serde(name = "era5")]
+#[component(
+    "era5",
+    "surface pressure, temperature and wind from ERA5 files that the user has",
+    r#"{"type": "era5"}"#
+)]
 impl DatasetConfig for Era5Config {
     fn spec(&self) -> Result<StateSpec> {
         let window = self.window.map(WindowConfig::window);
@@ -258,11 +260,3 @@ impl DatasetConfig for Era5Config {
         Ok(Box::new(self.read(&context.data_dir.join(&self.folder), context)?))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "era5",
-    Era5Config,
-    "surface pressure, temperature and wind from ERA5 files that the user has",
-    r#"{"type": "era5"}"#
-);

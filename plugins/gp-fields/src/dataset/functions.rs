@@ -8,18 +8,16 @@ use super::synthetic::{Protocol, Synthetic};
 use super::task::{Region, TaskConfig};
 use isotropy_core::{
     CovarianceKernelConfig, Dataset, DatasetConfig, Error, LoadContext, Moves, Result, Split,
-    StateSpec,
-    schemars::{self, JsonSchema},
+    StateSpec, component, config,
 };
-use serde::{Deserialize, Serialize};
 
 /// The training interval is `(-HALF, HALF)`.
 const HALF: f64 = 2.0;
 
 /// Functions of one coordinate, seen with noise at uniform points of (-2, 2): new ones for every batch, as many points
 /// as are drawn. The test functions are known at a few points and asked for at others.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct FunctionsConfig {
     /// Which functions.
     pub family: Family,
@@ -64,8 +62,8 @@ pub struct FunctionsConfig {
 }
 
 /// Sets of functions (geomndp.md 2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// Gaussian with the squared exponential kernel, length scale 0.25.
     Se,
@@ -82,8 +80,8 @@ pub enum Family {
 }
 
 /// What is asked of the test functions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum FunctionTask {
     /// Known and asked points in (-2, 2).
     #[default]
@@ -197,7 +195,11 @@ impl FunctionsConfig {
     }
 }
 
-#[typetag::serde(name = "functions-1d")]
+#[component(
+    "functions-1d",
+    "functions of one coordinate: squared exponential, Matern, periodic, sawtooth, mixture",
+    r#"{"type": "functions-1d", "family": "se"}"#
+)]
 impl DatasetConfig for FunctionsConfig {
     fn spec(&self) -> Result<StateSpec> {
         Ok(self.checked()?.1.spec(1, 1))
@@ -217,11 +219,3 @@ impl DatasetConfig for FunctionsConfig {
         Ok(Box::new(Synthetic::new(law, Self::points, protocol, context)?))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "functions-1d",
-    FunctionsConfig,
-    "functions of one coordinate: squared exponential, Matern, periodic, sawtooth, mixture",
-    r#"{"type": "functions-1d", "family": "se"}"#
-);

@@ -9,16 +9,13 @@ use super::synthetic::{Protocol, Synthetic};
 use super::task::{Region, TaskConfig};
 use isotropy_core::{
     CovarianceKernelConfig, Dataset, DatasetConfig, Error, LoadContext, Moves, Result, Split,
-    StateSpec,
-    schemars::{self, JsonSchema},
+    StateSpec, component, config,
 };
-use serde::{Deserialize, Serialize};
 
 /// Fields from a Gaussian process of mean 0, seen with independent noise. The defaults are those of geomndp.md 2.2:
 /// plane vector fields at 25 or all 648 points of a disk, tested with 25 known points (there with 623 asked ones, here
 /// with 100, which cost a tenth).
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct GaussianFieldsConfig {
     /// The covariance: a scalar kernel (components are then independent), or one with a matrix for each pair of points.
     pub kernel: Box<dyn CovarianceKernelConfig>,
@@ -71,8 +68,8 @@ pub struct GaussianFieldsConfig {
 }
 
 /// What the values of a field are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Values {
     /// Vectors, which turn with the space.
     #[default]
@@ -160,7 +157,11 @@ impl GaussianFieldsConfig {
     }
 }
 
-#[typetag::serde(name = "gaussian-fields")]
+#[component(
+    "gaussian-fields",
+    "scalar or vector fields in any dimension, drawn from a Gaussian process",
+    r#"{"type": "gaussian-fields", "kernel": {"type": "rbf", "lengthscale": 2.23606797749979}}"#
+)]
 impl DatasetConfig for GaussianFieldsConfig {
     fn spec(&self) -> Result<StateSpec> {
         Ok(self.checked()?.1.spec(self.dimension, self.outputs()))
@@ -181,11 +182,3 @@ impl DatasetConfig for GaussianFieldsConfig {
         Ok(Box::new(Synthetic::new(Box::new(law), points, protocol, context)?))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "gaussian-fields",
-    GaussianFieldsConfig,
-    "scalar or vector fields in any dimension, drawn from a Gaussian process",
-    r#"{"type": "gaussian-fields", "kernel": {"type": "rbf", "lengthscale": 2.23606797749979}}"#
-);

@@ -7,11 +7,9 @@ use super::synthetic::rows_of;
 use super::task::known_first;
 use isotropy_core::{
     Dataset, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State, StateSpec, Stream,
-    Streams,
-    schemars::{self, JsonSchema},
+    Streams, config,
 };
 use isotropy_diffusion::observed;
-use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
@@ -19,8 +17,8 @@ use tch::{Device, Kind, Tensor};
 const BLOCK: i64 = 16;
 
 /// What is asked of the test boxes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BoxTask {
     /// How many nodes of a box are known, drawn for each box; 0 is allowed.
     pub context: CountRange,

@@ -1,18 +1,14 @@
 //! Fields on a grid of latitudes and longitudes at many times, and boxes cut from them.
 
 use super::globe::{EARTH_RADIUS_KM, Frame, chart, transport};
-use isotropy_core::{
-    Error, Result, Stream,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Result, Stream, config};
 use std::f64::consts::PI;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 /// Where the points of a box lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Surface {
     /// On the plane that touches the globe at the middle of the box (azimuthal equidistant chart), winds moved there
     /// along great circles: points `[N, 2]` (east, north), winds `[N, 2]`. The group E(2) acts.

@@ -1,17 +1,13 @@
 //! What a model is asked: the function at some points, given its values at others.
 
 use super::counts::{Range, mask};
-use isotropy_core::{
-    Error, Field, Moves, Result, State, Stream,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Error, Field, Moves, Result, State, Stream, config};
 use isotropy_diffusion::observed;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Where the known and the asked points lie (geomndp.md 2.1). The training box is `(low, high)`, its width `w`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Region {
     /// Both in the training box.
     #[default]
@@ -23,8 +19,8 @@ pub enum Region {
 }
 
 /// A task for the test split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TaskConfig {
     /// Where the points lie.
     #[serde(default)]

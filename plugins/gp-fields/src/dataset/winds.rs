@@ -7,18 +7,16 @@ use super::grid_fields::{BoxProtocol, BoxTask, GridFields, held_out};
 use super::snapshots::{Snapshots, Surface, Window};
 use crate::source;
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec,
-    schemars::{self, JsonSchema},
+    Dataset, DatasetConfig, Error, LoadContext, Moves, Result, StateSpec, component, config,
 };
 use isotropy_data::source as data_source;
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Monthly mean surface winds (FNOC analysis, 132 months on a grid of 2.5 degrees), in boxes of the grid at random
 /// places; `runner data fetch winds` brings them. The last months are held out. Winds are divided by one number for both
 /// components and not centred, so that turning a field gives a field of the same kind.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct WindsConfig {
     /// On the plane, in units of length and speed, or on the unit sphere.
     #[serde(default)]
@@ -74,8 +72,8 @@ pub struct WindsConfig {
 }
 
 /// Size of a box in nodes of the grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct WindowConfig {
     /// Latitudes.
     #[schemars(range(min = 1, max = 10_000))]
@@ -186,7 +184,11 @@ impl WindsConfig {
     }
 }
 
-#[typetag::serde(name = "winds")]
+#[component(
+    "winds",
+    "monthly surface winds on the globe, in boxes of the plane or on the sphere",
+    r#"{"type": "winds"}"#
+)]
 impl DatasetConfig for WindsConfig {
     fn spec(&self) -> Result<StateSpec> {
         Ok(self.protocol(MONTHS)?.spec(self.surface.components(), self.moves()))
@@ -202,11 +204,3 @@ impl DatasetConfig for WindsConfig {
         Ok(Box::new(self.read(&path, context)?))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "winds",
-    WindsConfig,
-    "monthly surface winds on the globe, in boxes of the plane or on the sphere",
-    r#"{"type": "winds"}"#
-);

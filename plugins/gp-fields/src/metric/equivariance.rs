@@ -4,11 +4,9 @@ use super::Summary;
 use super::functions::test_functions;
 use isotropy_core::{
     Error, Evaluation, FreshNoise, Measured, Metric, MetricConfig, NoisingProcess, Representation,
-    RepresentationConfig, Result, Sampler, SamplerConfig, ScoreModel, State,
+    RepresentationConfig, Result, Sampler, SamplerConfig, ScoreModel, State, component, config,
     sampler::run_and_moved,
-    schemars::{self, JsonSchema},
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
@@ -17,8 +15,7 @@ use tch::{Kind, Tensor};
 /// over the points that are there, divided by that of the samples: `equivariance_gap` with its standard error over
 /// functions, and `equivariance_gap_largest`. Zero, up to rounding, for a symmetric process with an equivariant model;
 /// otherwise the part of a sample that depends on how the coordinates lie.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct ConditionalEquivarianceConfig {
     /// The symmetry, one random element for each function.
     pub symmetry: Box<dyn RepresentationConfig>,
@@ -37,7 +34,12 @@ fn functions() -> u32 {
     16
 }
 
-#[typetag::serde(name = "conditional-equivariance")]
+#[component(
+    "conditional-equivariance",
+    "gap between samples given a transformed context and the transform of the samples",
+    r#"{"type": "conditional-equivariance", "symmetry": {"type": "rotation", "dimension": 2},
+        "sampler": {"type": "conditional-langevin", "steps": 20}}"#
+)]
 impl MetricConfig for ConditionalEquivarianceConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         if self.functions == 0 {
@@ -51,15 +53,6 @@ impl MetricConfig for ConditionalEquivarianceConfig {
         }))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "conditional-equivariance",
-    ConditionalEquivarianceConfig,
-    "gap between samples given a transformed context and the transform of the samples",
-    r#"{"type": "conditional-equivariance", "symmetry": {"type": "rotation", "dimension": 2},
-        "sampler": {"type": "conditional-langevin", "steps": 20}}"#
-);
 
 #[derive(Debug)]
 struct ConditionalEquivariance {

@@ -1,17 +1,14 @@
 //! The functions that metrics look at, and the Gaussian process that they may come from.
 
 use isotropy_core::{
-    CovarianceKernelConfig, DatasetConfig, Error, Evaluation, Result, Split, State, dataset,
-    schemars::{self, JsonSchema},
+    CovarianceKernelConfig, DatasetConfig, Error, Evaluation, Result, Split, State, config, dataset,
 };
 use isotropy_gaussian_processes::linear_algebra::JITTER;
 use isotropy_gaussian_processes::posterior::GaussianProcess;
 use isotropy_gaussian_processes::tuning::{FitOptions, fit};
-use serde::{Deserialize, Serialize};
 
 /// A Gaussian process with a constant mean.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct GaussianProcessConfig {
     /// The covariance of the values, observation noise included.
     pub kernel: Box<dyn CovarianceKernelConfig>,
@@ -30,8 +27,7 @@ pub struct GaussianProcessConfig {
 }
 
 /// Tuning by the marginal likelihood of training functions ([`fit`]): a function of this configuration alone.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct TuneConfig {
     /// The dataset whose training functions are used: mostly that of the experiment.
     pub dataset: Box<dyn DatasetConfig>,

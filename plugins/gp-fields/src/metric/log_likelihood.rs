@@ -5,8 +5,7 @@ use super::optimum::again;
 use super::{GaussianProcessConfig, Summary};
 use isotropy_core::{
     DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, NoisingProcess, Result,
-    ScoreModel, State,
-    schemars::{self, JsonSchema},
+    ScoreModel, State, component, config,
 };
 use isotropy_diffusion::likelihood::{
     ConditionalLogLikelihood, LikelihoodOptions, conditional_log_likelihood, log_likelihood,
@@ -14,12 +13,11 @@ use isotropy_diffusion::likelihood::{
 };
 use isotropy_diffusion::observed;
 use isotropy_gaussian_processes::posterior::GaussianProcess;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Which density is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Of {
     /// That of the asked points given the known ones, as the difference of the log-densities of all points and of the
     /// known points (two solves with the same probes), over the number of asked points.
@@ -48,8 +46,7 @@ pub enum Of {
 ///
 /// `loglik_prior_gap_nats` bounds by how much the end of the process is not the prior, in nats of a whole function (known
 /// points and asked ones).
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
 pub struct FieldLogLikelihoodConfig {
     /// Put before the names of the numbers, to tell several of these metrics apart; null for nothing.
     pub name: Option<String>,
@@ -84,7 +81,11 @@ impl Default for FieldLogLikelihoodConfig {
     }
 }
 
-#[typetag::serde(name = "field-log-likelihood")]
+#[component(
+    "field-log-likelihood",
+    "log-likelihood of test functions at asked points given known ones, in nats per point",
+    r#"{"type": "field-log-likelihood", "functions": 64, "method": "heun", "steps": 50}"#
+)]
 impl MetricConfig for FieldLogLikelihoodConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         self.likelihood.check()?;
@@ -102,14 +103,6 @@ impl MetricConfig for FieldLogLikelihoodConfig {
         Ok(Box::new(FieldLogLikelihood { config: again(self)? }))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "field-log-likelihood",
-    FieldLogLikelihoodConfig,
-    "log-likelihood of test functions at asked points given known ones, in nats per point",
-    r#"{"type": "field-log-likelihood", "functions": 64, "method": "heun", "steps": 50}"#
-);
 
 #[derive(Debug)]
 struct FieldLogLikelihood {

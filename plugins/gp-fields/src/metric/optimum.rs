@@ -3,16 +3,14 @@
 use super::functions::test_functions;
 use super::{GaussianProcessConfig, Summary};
 use isotropy_core::{
-    DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, Result,
-    schemars::{self, JsonSchema},
+    DatasetConfig, Error, Evaluation, Measured, Metric, MetricConfig, Result, component, config,
 };
 use serde::{Deserialize, Serialize};
 
 /// Conditional log-likelihood of test functions under a Gaussian process, in nats per asked point with its standard
 /// error over functions: `gp_optimum_loglik_nats_per_point`, and without the covariances between points
 /// `gp_diagonal_loglik_nats_per_point` (the published rows "GP" and "GP diag"). No model is evaluated.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct GpOptimumConfig {
     /// The process that the functions come from.
     pub process: GaussianProcessConfig,
@@ -32,7 +30,11 @@ fn functions() -> u32 {
     4096
 }
 
-#[typetag::serde(name = "gp-optimum")]
+#[component(
+    "gp-optimum",
+    "log-likelihood of test functions under the Gaussian process that they come from",
+    r#"{"type": "gp-optimum", "process": {"kernel": {"type": "rbf", "lengthscale": 0.25}}}"#
+)]
 impl MetricConfig for GpOptimumConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         if self.functions == 0 {
@@ -51,14 +53,6 @@ pub(super) fn again<C: Serialize + for<'de> Deserialize<'de>>(config: &C) -> Res
     let wrong = |error: serde_json::Error| Error::Other(format!("a metric as JSON: {error}"));
     serde_json::from_value(serde_json::to_value(config).map_err(wrong)?).map_err(wrong)
 }
-
-isotropy_core::register!(
-    "metric",
-    "gp-optimum",
-    GpOptimumConfig,
-    "log-likelihood of test functions under the Gaussian process that they come from",
-    r#"{"type": "gp-optimum", "process": {"kernel": {"type": "rbf", "lengthscale": 0.25}}}"#
-);
 
 #[derive(Debug)]
 struct GpOptimum(GpOptimumConfig);

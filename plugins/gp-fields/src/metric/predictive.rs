@@ -3,12 +3,8 @@
 use super::functions::GaussianProcessConfig;
 use super::optimum::again;
 use super::{Summary, draws};
-use isotropy_core::{
-    Error, Evaluation, Measured, Metric, MetricConfig, Result,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Error, Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use isotropy_diffusion::metric::scores::{covered, crps, crps_of_normal, energy};
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Samples of each test function (`sampling.repeats` of them) against its values at the asked points:
@@ -27,8 +23,7 @@ use tch::{Kind, Tensor};
 /// `gp_predictive_crps`, the paired gap `predictive_crps_gap`, and how far mean and standard deviation of the samples
 /// are from the exact ones: `predictive_mean_error_sd` (root mean square, in exact standard deviations) and
 /// `predictive_sd_ratio`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
 pub struct FieldPredictiveConfig {
     /// Put before the names of the numbers; null for nothing.
     pub name: Option<String>,
@@ -47,7 +42,11 @@ impl Default for FieldPredictiveConfig {
     }
 }
 
-#[typetag::serde(name = "field-predictive")]
+#[component(
+    "field-predictive",
+    "mean, spread, CRPS and coverage of samples given known values against the true ones",
+    r#"{"type": "field-predictive", "coverage": [0.5, 0.9]}"#
+)]
 impl MetricConfig for FieldPredictiveConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         for (k, level) in self.coverage.iter().enumerate() {
@@ -62,14 +61,6 @@ impl MetricConfig for FieldPredictiveConfig {
         Ok(Box::new(FieldPredictive(again(self)?)))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "field-predictive",
-    FieldPredictiveConfig,
-    "mean, spread, CRPS and coverage of samples given known values against the true ones",
-    r#"{"type": "field-predictive", "coverage": [0.5, 0.9]}"#
-);
 
 #[derive(Debug)]
 struct FieldPredictive(FieldPredictiveConfig);

@@ -5,12 +5,10 @@ use super::optimum::again;
 use super::{GaussianProcessConfig, Summary};
 use isotropy_core::{
     Error, Evaluation, Measured, Metric, MetricConfig, ModelContext, NoisingProcess,
-    PredictionKind, Result, ScoreModel, State, Xi,
-    schemars::{self, JsonSchema},
+    PredictionKind, Result, ScoreModel, State, Xi, component, config,
 };
 use isotropy_diffusion::observed;
 use isotropy_gaussian_processes::oracle::Oracle;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// How far a model is from the exact score of data from a Gaussian process, in nats, and at which noise.
@@ -22,8 +20,7 @@ use tch::{Kind, Tensor};
 /// score of some law, it is the divergence of the two laws at the lowest noise less that at the end. It needs no solver.
 ///
 /// `score_gap_level_10`, `..._50` and `..._90`: ratios of noise to signal below which 10, 50 and 90 % of it lie.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct FieldScoreGapConfig {
     /// The process that the functions come from, noise included.
     pub against: GaussianProcessConfig,
@@ -57,7 +54,11 @@ fn levels() -> u32 {
     32
 }
 
-#[typetag::serde(name = "field-score-gap")]
+#[component(
+    "field-score-gap",
+    "distance of the model from the exact score of a Gaussian process in nats per point, and at which noise",
+    r#"{"type": "field-score-gap", "against": {"kernel": {"type": "rbf", "lengthscale": 0.25}}}"#
+)]
 impl MetricConfig for FieldScoreGapConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         if self.functions == 0 {
@@ -73,14 +74,6 @@ impl MetricConfig for FieldScoreGapConfig {
         Ok(Box::new(FieldScoreGap(again(self)?)))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "field-score-gap",
-    FieldScoreGapConfig,
-    "distance of the model from the exact score of a Gaussian process in nats per point, and at which noise",
-    r#"{"type": "field-score-gap", "against": {"kernel": {"type": "rbf", "lengthscale": 0.25}}}"#
-);
 
 #[derive(Debug)]
 struct FieldScoreGap(FieldScoreGapConfig);

@@ -2,21 +2,20 @@
 
 use super::{FieldInput, FieldModel, FieldNetwork, Head};
 use isotropy_core::{
-    Error, ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel,
-    schemars::{self, JsonSchema},
+    Error, ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel, component,
+    config,
 };
 use isotropy_gaussian_processes::claim::{Moved, claims};
 use isotropy_networks::attention::{AttentionNetwork, AttentionSize, Windows};
 use isotropy_networks::waves::Waves;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
 
 /// Attention over the points and over the dimensions of the index: each dimension of each point is a token of that
 /// coordinate and the values. The published network for functions of one or more variables; symmetric under
 /// permutations of the points, under exchange of the dimensions, and with `centred` under translations.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct BiDimensionalAttentionConfig {
     /// Number of blocks.
     #[serde(default = "layers")]
@@ -84,7 +83,11 @@ fn heads() -> i64 {
     8
 }
 
-#[typetag::serde(name = "bi-dimensional-attention")]
+#[component(
+    "bi-dimensional-attention",
+    "attention over points and index dimensions, for functions (709,505 parameters as published)",
+    r#"{"type": "bi-dimensional-attention", "layers": 2, "width": 32, "heads": 4}"#
+)]
 impl ModelConfig for BiDimensionalAttentionConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let size = checked(self.layers, self.width, self.heads)?;
@@ -108,14 +111,6 @@ impl ModelConfig for BiDimensionalAttentionConfig {
         })
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "bi-dimensional-attention",
-    BiDimensionalAttentionConfig,
-    "attention over points and index dimensions, for functions (709,505 parameters as published)",
-    r#"{"type": "bi-dimensional-attention", "layers": 2, "width": 32, "heads": 4}"#
-);
 
 /// Refuses sizes that no attention network can have.
 pub(super) fn checked(layers: i64, width: i64, heads: i64) -> Result<AttentionSize> {

@@ -3,20 +3,18 @@
 use super::bi_dimensional::{on, one, predicts};
 use super::{FieldInput, FieldModel, FieldNetwork, Head, require_range};
 use isotropy_core::{
-    Error, ModelConfig, ModelContext, Moves, PredictionKind, Result, ScoreModel,
-    schemars::{self, JsonSchema},
+    Error, ModelConfig, ModelContext, Moves, PredictionKind, Result, ScoreModel, component, config,
 };
 use isotropy_gaussian_processes::claim::{Moved, claims};
 use isotropy_networks::egnn::{Egnn, EgnnSize, EgnnValues};
 use isotropy_networks::neighbours::Neighbours;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
 
 /// Messages between points that see lengths alone: equivariant under translations, rotations and reflections in any
 /// dimension, for fields of scalars or of one vector. Simpler and weaker than `tensor-field`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct EgnnConfig {
     /// Number of layers.
     #[serde(default = "layers")]
@@ -78,7 +76,11 @@ fn width() -> i64 {
     64
 }
 
-#[typetag::serde(name = "egnn")]
+#[component(
+    "egnn",
+    "E(n)-equivariant graph network for fields of scalars or one vector",
+    r#"{"type": "egnn", "layers": 2, "width": 16}"#
+)]
 impl ModelConfig for EgnnConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         require_range("/layers", self.layers as f64, 1.0, 64.0)?;
@@ -115,14 +117,6 @@ impl ModelConfig for EgnnConfig {
         })
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "egnn",
-    EgnnConfig,
-    "E(n)-equivariant graph network for fields of scalars or one vector",
-    r#"{"type": "egnn", "layers": 2, "width": 16}"#
-);
 
 struct Graph {
     network: Egnn,

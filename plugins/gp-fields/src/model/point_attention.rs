@@ -4,19 +4,17 @@
 use super::bi_dimensional::{checked, on, one, predicts, symmetric, waves, windows};
 use super::{FieldInput, FieldModel, FieldNetwork, Head};
 use isotropy_core::{
-    ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel,
-    schemars::{self, JsonSchema},
+    ModelConfig, ModelContext, PredictionKind, PullBack, Result, ScoreModel, component, config,
 };
 use isotropy_networks::attention::{AttentionNetwork, Windows};
 use isotropy_networks::waves::Waves;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
 
 /// Attention over the points: each point is one token of its place and its values. Symmetric under permutations of the
 /// points, and with `centred` under translations; not under rotations.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct PointAttentionConfig {
     /// Number of blocks.
     #[serde(default = "layers")]
@@ -80,7 +78,11 @@ fn heads() -> i64 {
     4
 }
 
-#[typetag::serde(name = "point-attention")]
+#[component(
+    "point-attention",
+    "attention over points, for vector fields without symmetry (924,290 parameters as published)",
+    r#"{"type": "point-attention", "layers": 2, "width": 32, "heads": 4}"#
+)]
 impl ModelConfig for PointAttentionConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let size = checked(self.layers, self.width, self.heads)?;
@@ -107,14 +109,6 @@ impl ModelConfig for PointAttentionConfig {
         })
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "point-attention",
-    PointAttentionConfig,
-    "attention over points, for vector fields without symmetry (924,290 parameters as published)",
-    r#"{"type": "point-attention", "layers": 2, "width": 32, "heads": 4}"#
-);
 
 struct PointAttention {
     network: AttentionNetwork,

@@ -3,21 +3,19 @@
 use super::bi_dimensional::{on, one, predicts};
 use super::{FieldInput, FieldModel, FieldNetwork, Head, require_range};
 use isotropy_core::{
-    Error, ModelConfig, ModelContext, Moves, PredictionKind, Result, ScoreModel,
-    schemars::{self, JsonSchema},
+    Error, ModelConfig, ModelContext, Moves, PredictionKind, Result, ScoreModel, component, config,
 };
 use isotropy_gaussian_processes::claim::{Moved, claims_parts};
 use isotropy_groups::irreps::{Irrep, Irreps, Parity};
 use isotropy_networks::neighbours::Neighbours;
 use isotropy_networks::tensor_field::{Channels, TensorFieldNetwork, TensorFieldSize};
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::Path;
 
 /// Messages between near points, made of spherical harmonics: equivariant under translations, rotations and reflections of
 /// points of the line, the plane or space, for fields of scalars and vectors.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct TensorFieldConfig {
     /// Number of convolutions.
     #[serde(default = "layers")]
@@ -116,7 +114,11 @@ fn cutoff() -> f64 {
     2.0
 }
 
-#[typetag::serde(name = "tensor-field")]
+#[component(
+    "tensor-field",
+    "E(n)-equivariant tensor-field network for scalar and vector fields (80,456 parameters as published)",
+    r#"{"type": "tensor-field", "layers": 2, "scalars": 4, "vectors": 2, "width": 16, "radial": 10}"#
+)]
 impl ModelConfig for TensorFieldConfig {
     fn build(&self, path: &Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         let size = self.size()?;
@@ -143,14 +145,6 @@ impl ModelConfig for TensorFieldConfig {
         })
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "tensor-field",
-    TensorFieldConfig,
-    "E(n)-equivariant tensor-field network for scalar and vector fields (80,456 parameters as published)",
-    r#"{"type": "tensor-field", "layers": 2, "scalars": 4, "vectors": 2, "width": 16, "radial": 10}"#
-);
 
 impl TensorFieldConfig {
     fn size(&self) -> Result<TensorFieldSize> {

@@ -2,21 +2,17 @@
 
 use super::panels::{Function, Rows, checked_name, extent, head};
 use crate::metric::draws::grouped;
-use isotropy_core::{
-    Error, Evaluation, Plot, PlotConfig, Result,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result, component, config};
 use isotropy_plots::figure::plotters::prelude::{Circle, Color, PathElement, Polygon, RGBColor};
 use isotropy_plots::figure::{self, Axes, Canvas, DATA, INK, SAMPLES, fault, px};
-use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
 
 /// One vector field: truth, known values, mean and spread of the samples, and three samples. Fields on the unit sphere
 /// (three coordinates) are drawn over longitude and latitude, with the components east and north. All panels have the
 /// same scale of arrows. Draw several samples of each field with `sampling.repeats`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct VectorFieldPlotConfig {
     /// Name of the file, without extension.
     pub file: String,
@@ -47,21 +43,17 @@ impl Default for VectorFieldPlotConfig {
     }
 }
 
-#[typetag::serde(name = "vector-field")]
+#[component(
+    "vector-field",
+    "a vector field as arrows: truth, known values, mean, spread, samples; on the plane or the globe",
+    r#"{"type": "vector-field"}"#
+)]
 impl PlotConfig for VectorFieldPlotConfig {
     fn build(&self) -> Result<Box<dyn Plot>> {
         checked_name(&self.file)?;
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "plot",
-    "vector-field",
-    VectorFieldPlotConfig,
-    "a vector field as arrows: truth, known values, mean, spread, samples; on the plane or the globe",
-    r#"{"type": "vector-field"}"#
-);
 
 /// Width of a panel in pixels.
 const PANEL: f64 = 460.0;

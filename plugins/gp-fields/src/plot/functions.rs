@@ -2,20 +2,16 @@
 
 use super::panels::{Function, checked_name, extent, head};
 use crate::metric::draws::grouped;
-use isotropy_core::{
-    Error, Evaluation, Plot, PlotConfig, Result,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Error, Evaluation, Plot, PlotConfig, Result, component, config};
 use isotropy_plots::figure::plotters::prelude::{Circle, Color, PathElement, Polygon};
 use isotropy_plots::figure::{self, Canvas, DATA, INK, SAMPLES, fault, px};
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The first test functions, a panel each: known values (black dots), the truth at the asked points (blue), some samples
 /// (thin lines), their mean and two standard deviations about it (band). Draw several samples of each function with
 /// `sampling.repeats`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct FunctionPlotConfig {
     /// Name of the file, without extension.
     pub file: String,
@@ -33,7 +29,11 @@ impl Default for FunctionPlotConfig {
     }
 }
 
-#[typetag::serde(name = "field-functions")]
+#[component(
+    "field-functions",
+    "functions of one coordinate: known values, truth, samples, mean and band",
+    r#"{"type": "field-functions"}"#
+)]
 impl PlotConfig for FunctionPlotConfig {
     fn build(&self) -> Result<Box<dyn Plot>> {
         checked_name(&self.file)?;
@@ -43,14 +43,6 @@ impl PlotConfig for FunctionPlotConfig {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "plot",
-    "field-functions",
-    FunctionPlotConfig,
-    "functions of one coordinate: known values, truth, samples, mean and band",
-    r#"{"type": "field-functions"}"#
-);
 
 /// Size of a panel in pixels.
 const PANEL: (u32, u32) = (760, 400);

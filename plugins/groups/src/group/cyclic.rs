@@ -1,10 +1,8 @@
 //! C_n: the cyclic group of order n.
 
 use isotropy_core::{
-    Element, Error, FiniteGroup, Group, GroupConfig, Result, Stream,
-    schemars::{self, JsonSchema},
+    Element, Error, FiniteGroup, Group, GroupConfig, Result, Stream, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -80,15 +78,15 @@ impl FiniteGroup for Cyclic {
 }
 
 /// The cyclic group of a given order.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct CyclicConfig {
     /// Number of elements, at least 1.
     #[schemars(range(min = 1))]
     pub order: i64,
 }
 
-#[typetag::serde(name = "cyclic")]
+#[component("cyclic", "the cyclic group C_n", r#"{"type": "cyclic", "order": 4}"#)]
 impl GroupConfig for CyclicConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         if self.order < 1 {
@@ -97,11 +95,3 @@ impl GroupConfig for CyclicConfig {
         Ok(Arc::new(Cyclic { order: self.order }))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "cyclic",
-    CyclicConfig,
-    "the cyclic group C_n",
-    r#"{"type": "cyclic", "order": 4}"#
-);

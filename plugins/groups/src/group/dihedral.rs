@@ -2,10 +2,8 @@
 
 use super::cyclic::index_violation;
 use isotropy_core::{
-    Element, Error, FiniteGroup, Group, GroupConfig, Result, Stream,
-    schemars::{self, JsonSchema},
+    Element, Error, FiniteGroup, Group, GroupConfig, Result, Stream, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -96,15 +94,15 @@ impl FiniteGroup for Dihedral {
 }
 
 /// The symmetries of a regular n-gon.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct DihedralConfig {
     /// Number of rotations n, at least 1; the group has 2n elements.
     #[schemars(range(min = 1))]
     pub rotations: i64,
 }
 
-#[typetag::serde(name = "dihedral")]
+#[component("dihedral", "the dihedral group D_n", r#"{"type": "dihedral", "rotations": 4}"#)]
 impl GroupConfig for DihedralConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         if self.rotations < 1 {
@@ -113,11 +111,3 @@ impl GroupConfig for DihedralConfig {
         Ok(Arc::new(Dihedral { rotations: self.rotations }))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "dihedral",
-    DihedralConfig,
-    "the dihedral group D_n",
-    r#"{"type": "dihedral", "rotations": 4}"#
-);

@@ -4,11 +4,7 @@
 //! over- or underflows. exp and log are the identity map.
 
 use super::{non_finite, with_axis};
-use isotropy_core::{
-    Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Element, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -95,21 +91,13 @@ impl LieGroup for Dilations {
 }
 
 /// Dilations; an element is the logarithm of the factor.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct DilationsConfig {}
 
-#[typetag::serde(name = "dilations")]
+#[component("dilations", "dilations (R+), by their logarithms", r#"{"type": "dilations"}"#)]
 impl GroupConfig for DilationsConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(Dilations))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "dilations",
-    DilationsConfig,
-    "dilations (R+), by their logarithms",
-    r#"{"type": "dilations"}"#
-);

@@ -5,10 +5,8 @@
 
 use super::{Se2, Se3, lead, rotation_math as math, with_axis};
 use isotropy_core::{
-    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -165,15 +163,19 @@ impl LieGroup for Euclidean {
 }
 
 /// All isometries of the plane or of space; an element is a homogeneous matrix.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct EuclideanConfig {
     /// Dimension of the space, 2 or 3.
     #[schemars(range(min = 2, max = 3))]
     pub dimension: i64,
 }
 
-#[typetag::serde(name = "euclidean")]
+#[component(
+    "euclidean",
+    "E(2) or E(3): rigid motions and reflections",
+    r#"{"type": "euclidean", "dimension": 3}"#
+)]
 impl GroupConfig for EuclideanConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         match self.dimension {
@@ -186,11 +188,3 @@ impl GroupConfig for EuclideanConfig {
         }
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "euclidean",
-    EuclideanConfig,
-    "E(2) or E(3): rigid motions and reflections",
-    r#"{"type": "euclidean", "dimension": 3}"#
-);

@@ -14,10 +14,8 @@
 use super::so_n::sample_rotations;
 use super::{lead, matrix_log, with_axis};
 use isotropy_core::{
-    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -173,15 +171,19 @@ impl LieGroup for GlN {
 }
 
 /// Matrices of positive determinant.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct GlNConfig {
     /// Size of the matrices, from 1 to 8.
     #[schemars(range(min = 1, max = 8))]
     pub dimension: i64,
 }
 
-#[typetag::serde(name = "gl-n")]
+#[component(
+    "gl-n",
+    "matrices of positive determinant, GL(n)+",
+    r#"{"type": "gl-n", "dimension": 2}"#
+)]
 impl GroupConfig for GlNConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         if !(1..=8).contains(&self.dimension) {
@@ -190,11 +192,3 @@ impl GroupConfig for GlNConfig {
         Ok(Arc::new(GlN { dimension: self.dimension }))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "gl-n",
-    GlNConfig,
-    "matrices of positive determinant, GL(n)+",
-    r#"{"type": "gl-n", "dimension": 2}"#
-);

@@ -8,11 +8,7 @@
 //! drawn as exp of standard normal coefficients.
 
 use super::{non_finite, with_axis};
-use isotropy_core::{
-    Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Element, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -130,21 +126,17 @@ impl LieGroup for Heisenberg {
 }
 
 /// The Heisenberg group; an element is three numbers (x, y, z).
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct HeisenbergConfig {}
 
-#[typetag::serde(name = "heisenberg")]
+#[component(
+    "heisenberg",
+    "the Heisenberg group: unitriangular 3x3 matrices",
+    r#"{"type": "heisenberg"}"#
+)]
 impl GroupConfig for HeisenbergConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(Heisenberg))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "heisenberg",
-    HeisenbergConfig,
-    "the Heisenberg group: unitriangular 3x3 matrices",
-    r#"{"type": "heisenberg"}"#
-);

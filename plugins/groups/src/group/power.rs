@@ -6,10 +6,9 @@
 //! over the index axis.
 
 use isotropy_core::{
-    Element, Error, FiniteGroup, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Element, Error, FiniteGroup, Group, GroupConfig, LieGroup, Result, Stream, Xi, component,
+    config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -201,8 +200,7 @@ impl FiniteGroup for Power {
 }
 
 /// A power of a group: one element for each point.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct PowerConfig {
     /// The group of one point.
     pub group: Box<dyn GroupConfig>,
@@ -212,18 +210,14 @@ pub struct PowerConfig {
     pub count: Option<i64>,
 }
 
-#[typetag::serde(name = "power")]
+#[component(
+    "power",
+    "a power of a group: one element for each point",
+    r#"{"type": "power", "group": {"type": "so3"}, "count": 4}"#
+)]
 impl GroupConfig for PowerConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         let base = self.group.build().map_err(|e| e.under("/group"))?;
         Ok(Arc::new(Power::new(base, self.count)?))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "power",
-    PowerConfig,
-    "a power of a group: one element for each point",
-    r#"{"type": "power", "group": {"type": "so3"}, "count": 4}"#
-);

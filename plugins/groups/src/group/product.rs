@@ -1,10 +1,9 @@
 //! Direct products: the tensors of the factors one after another.
 
 use isotropy_core::{
-    Element, Error, FiniteGroup, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Element, Error, FiniteGroup, Group, GroupConfig, LieGroup, Result, Stream, Xi, component,
+    config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -219,15 +218,18 @@ impl FiniteGroup for Product {
 }
 
 /// A direct product of groups.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct ProductConfig {
     /// The factors, at least one.
     #[schemars(length(min = 1))]
     pub factors: Vec<Box<dyn GroupConfig>>,
 }
 
-#[typetag::serde(name = "product")]
+#[component(
+    "product",
+    "a direct product of groups",
+    r#"{"type": "product", "factors": [{"type": "so2"}, {"type": "dilations"}]}"#
+)]
 impl GroupConfig for ProductConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         let mut groups = Vec::with_capacity(self.factors.len());
@@ -237,11 +239,3 @@ impl GroupConfig for ProductConfig {
         Ok(Arc::new(Product::new(groups)?))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "product",
-    ProductConfig,
-    "a direct product of groups",
-    r#"{"type": "product", "factors": [{"type": "so2"}, {"type": "dilations"}]}"#
-);

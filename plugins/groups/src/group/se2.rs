@@ -4,11 +4,7 @@
 //! first. exp is injective for `|omega| < pi`; at a half turn log returns the angle that atan2 gives.
 
 use super::{lead, rotation_math as math, so2::So2, with_axis};
-use isotropy_core::{
-    Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Element, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config};
 use std::f64::consts::{PI, TAU};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -124,21 +120,13 @@ impl LieGroup for Se2 {
 }
 
 /// Rigid motions of the plane; an element is a homogeneous 3x3 matrix.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct Se2Config {}
 
-#[typetag::serde(name = "se2")]
+#[component("se2", "rigid motions of the plane", r#"{"type": "se2"}"#)]
 impl GroupConfig for Se2Config {
     fn build(&self) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(Se2))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "se2",
-    Se2Config,
-    "rigid motions of the plane",
-    r#"{"type": "se2"}"#
-);

@@ -4,11 +4,7 @@
 //! is injective for `|omega| < pi`; at angle pi log follows [`So3`](super::So3).
 
 use super::{lead, rotation_math as math, with_axis};
-use isotropy_core::{
-    Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Element, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -126,15 +122,13 @@ impl LieGroup for Se3 {
 }
 
 /// Rigid motions of space; an element is a homogeneous 4x4 matrix.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct Se3Config {}
 
-#[typetag::serde(name = "se3")]
+#[component("se3", "rigid motions of space", r#"{"type": "se3"}"#)]
 impl GroupConfig for Se3Config {
     fn build(&self) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(Se3))
     }
 }
-
-isotropy_core::register!("group", "se3", Se3Config, "rigid motions of space", r#"{"type": "se3"}"#);

@@ -6,11 +6,7 @@
 //! that the element carries.
 
 use super::{non_finite, with_axis};
-use isotropy_core::{
-    Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Element, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config};
 use std::f64::consts::{PI, TAU};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -112,15 +108,13 @@ impl LieGroup for So2 {
 }
 
 /// Rotations of the plane; an element is an angle in radians.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct So2Config {}
 
-#[typetag::serde(name = "so2")]
+#[component("so2", "rotations of the plane", r#"{"type": "so2"}"#)]
 impl GroupConfig for So2Config {
     fn build(&self) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(So2))
     }
 }
-
-isotropy_core::register!("group", "so2", So2Config, "rotations of the plane", r#"{"type": "so2"}"#);

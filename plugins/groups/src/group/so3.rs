@@ -5,11 +5,7 @@
 //! largest modulus is positive. Both have finite derivatives at the identity.
 
 use super::{lead, rotation_math as math, with_axis};
-use isotropy_core::{
-    Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Element, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -126,15 +122,13 @@ impl LieGroup for So3 {
 }
 
 /// Rotations of space; an element is a 3x3 matrix.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct So3Config {}
 
-#[typetag::serde(name = "so3")]
+#[component("so3", "rotations of space", r#"{"type": "so3"}"#)]
 impl GroupConfig for So3Config {
     fn build(&self) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(So3))
     }
 }
-
-isotropy_core::register!("group", "so3", So3Config, "rotations of space", r#"{"type": "so3"}"#);

@@ -13,10 +13,8 @@
 use super::so2::So2;
 use super::{matrix_log, rotation_math as math};
 use isotropy_core::{
-    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -181,15 +179,15 @@ impl LieGroup for SoN {
 }
 
 /// Rotations of n-dimensional space; an element is an n x n matrix.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct SoNConfig {
     /// Dimension of the space, from 2 to 8 (the range that exp and log were measured on).
     #[schemars(range(min = 2, max = 8))]
     pub dimension: i64,
 }
 
-#[typetag::serde(name = "so-n")]
+#[component("so-n", "rotations of n-dimensional space", r#"{"type": "so-n", "dimension": 4}"#)]
 impl GroupConfig for SoNConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         if !(2..=8).contains(&self.dimension) {
@@ -198,11 +196,3 @@ impl GroupConfig for SoNConfig {
         Ok(Arc::new(SoN { dimension: self.dimension }))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "so-n",
-    SoNConfig,
-    "rotations of n-dimensional space",
-    r#"{"type": "so-n", "dimension": 4}"#
-);

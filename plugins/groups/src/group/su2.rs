@@ -6,11 +6,7 @@
 //! returns `2 pi e_z`.
 
 use super::{lead, rotation_math as math, with_axis};
-use isotropy_core::{
-    Element, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Element, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config};
 use std::f64::consts::TAU;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -126,21 +122,13 @@ impl LieGroup for Su2 {
 }
 
 /// Unit quaternions.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct Su2Config {}
 
-#[typetag::serde(name = "su2")]
+#[component("su2", "unit quaternions, the double cover of SO(3)", r#"{"type": "su2"}"#)]
 impl GroupConfig for Su2Config {
     fn build(&self) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(Su2))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "su2",
-    Su2Config,
-    "unit quaternions, the double cover of SO(3)",
-    r#"{"type": "su2"}"#
-);

@@ -7,10 +7,8 @@
 use super::so2::wrap;
 use super::{non_finite, with_axis};
 use isotropy_core::{
-    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::f64::consts::{PI, TAU};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -94,15 +92,15 @@ impl LieGroup for Torus {
 }
 
 /// Tori; an element is n angles in radians.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ToriConfig {
     /// Number of angles, at least 1.
     #[schemars(range(min = 1))]
     pub dimension: i64,
 }
 
-#[typetag::serde(name = "tori")]
+#[component("tori", "tori T^n: angles modulo 2 pi", r#"{"type": "tori", "dimension": 2}"#)]
 impl GroupConfig for ToriConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         if self.dimension < 1 {
@@ -111,11 +109,3 @@ impl GroupConfig for ToriConfig {
         Ok(Arc::new(Torus { dimension: self.dimension }))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "tori",
-    ToriConfig,
-    "tori T^n: angles modulo 2 pi",
-    r#"{"type": "tori", "dimension": 2}"#
-);

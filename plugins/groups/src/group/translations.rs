@@ -6,10 +6,8 @@
 
 use super::with_axis;
 use isotropy_core::{
-    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Element, Error, Group, GroupConfig, LieGroup, Result, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -121,8 +119,8 @@ impl LieGroup for Translations {
 }
 
 /// Translations of n-dimensional space.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct TranslationsConfig {
     /// Dimension of the space, at least 1; null takes it from the state.
     #[serde(default)]
@@ -130,7 +128,7 @@ pub struct TranslationsConfig {
     pub dimension: Option<i64>,
 }
 
-#[typetag::serde(name = "translations")]
+#[component("translations", "translations, T(n)", r#"{"type": "translations", "dimension": 3}"#)]
 impl GroupConfig for TranslationsConfig {
     fn build(&self) -> Result<Arc<dyn Group>> {
         if self.dimension.is_some_and(|n| n < 1) {
@@ -139,11 +137,3 @@ impl GroupConfig for TranslationsConfig {
         Ok(Arc::new(Translations { dimension: self.dimension }))
     }
 }
-
-isotropy_core::register!(
-    "group",
-    "translations",
-    TranslationsConfig,
-    "translations, T(n)",
-    r#"{"type": "translations", "dimension": 3}"#
-);

@@ -2,10 +2,8 @@
 
 use super::matrices::{Linear, LinearRepresentation, as_linear, same_group};
 use isotropy_core::{
-    Element, Error, Group, Representation, RepresentationConfig, Result,
-    schemars::{self, JsonSchema},
+    Element, Error, Group, Representation, RepresentationConfig, Result, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
@@ -174,15 +172,18 @@ fn build(parts: &[Box<dyn RepresentationConfig>]) -> Result<Vec<Arc<dyn Linear>>
 }
 
 /// The direct sum of linear representations of one group.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct DirectSumConfig {
     /// The parts, at least one; their vectors lie one after another on the last axis.
     #[schemars(length(min = 1))]
     pub parts: Vec<Box<dyn RepresentationConfig>>,
 }
 
-#[typetag::serde(name = "direct-sum")]
+#[component(
+    "direct-sum",
+    "linear representations side by side",
+    r#"{"type": "direct-sum", "parts": [{"type": "irrep", "degree": 0}, {"type": "irrep", "degree": 2}]}"#
+)]
 impl RepresentationConfig for DirectSumConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         let sum = DirectSum::new(build(&self.parts)?)?;
@@ -190,24 +191,19 @@ impl RepresentationConfig for DirectSumConfig {
     }
 }
 
-isotropy_core::register!(
-    "representation",
-    "direct-sum",
-    DirectSumConfig,
-    "linear representations side by side",
-    r#"{"type": "direct-sum", "parts": [{"type": "irrep", "degree": 0}, {"type": "irrep", "degree": 2}]}"#
-);
-
 /// The tensor product of linear representations of one group.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct TensorProductConfig {
     /// The factors, at least one; the last one's components run fastest.
     #[schemars(length(min = 1))]
     pub parts: Vec<Box<dyn RepresentationConfig>>,
 }
 
-#[typetag::serde(name = "tensor-product")]
+#[component(
+    "tensor-product",
+    "products of the components of linear representations (matrices, tensors)",
+    r#"{"type": "tensor-product", "parts": [{"type": "rotation", "dimension": 3}, {"type": "rotation", "dimension": 3}]}"#
+)]
 impl RepresentationConfig for TensorProductConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         let product = TensorProduct::new(build(&self.parts)?)?;
@@ -215,23 +211,18 @@ impl RepresentationConfig for TensorProductConfig {
     }
 }
 
-isotropy_core::register!(
-    "representation",
-    "tensor-product",
-    TensorProductConfig,
-    "products of the components of linear representations (matrices, tensors)",
-    r#"{"type": "tensor-product", "parts": [{"type": "rotation", "dimension": 3}, {"type": "rotation", "dimension": 3}]}"#
-);
-
 /// The dual of a linear representation: how gradients and covectors move.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct DualConfig {
     /// The representation whose dual this is.
     pub of: Box<dyn RepresentationConfig>,
 }
 
-#[typetag::serde(name = "dual")]
+#[component(
+    "dual",
+    "how gradients of a linear representation move",
+    r#"{"type": "dual", "of": {"type": "defining", "group": {"type": "so-n", "dimension": 4}}}"#
+)]
 impl RepresentationConfig for DualConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         let of = self.of.build().map_err(|e| e.under("/of"))?;
@@ -239,11 +230,3 @@ impl RepresentationConfig for DualConfig {
         Ok(Arc::new(LinearRepresentation::new(Arc::new(Dual::new(of)))))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "dual",
-    DualConfig,
-    "how gradients of a linear representation move",
-    r#"{"type": "dual", "of": {"type": "defining", "group": {"type": "so-n", "dimension": 4}}}"#
-);

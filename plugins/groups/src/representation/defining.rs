@@ -4,10 +4,8 @@
 use super::{linear, matrices::Linear};
 use isotropy_core::{
     Element, Error, Field, Group, GroupConfig, Moves, Representation, RepresentationConfig, Result,
-    State, StateSpec, Stream,
-    schemars::{self, JsonSchema},
+    State, StateSpec, Stream, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -177,26 +175,21 @@ impl Linear for Defining {
 }
 
 /// The defining action of a group of matrices, on all points, vectors and frames of a state.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct DefiningConfig {
     /// The group: `so2`, `so3`, `so-n`, `su2` (on quaternions, R^4), `se2`, `se3` (on points),
     /// `gl-n`, `translations` with a dimension, `cyclic` and `dihedral` (on the plane), ...
     pub group: Box<dyn GroupConfig>,
 }
 
-#[typetag::serde(name = "defining")]
+#[component(
+    "defining",
+    "a group of matrices on points and vectors",
+    r#"{"type": "defining", "group": {"type": "se3"}}"#
+)]
 impl RepresentationConfig for DefiningConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         let group = self.group.build().map_err(|e| e.under("/group"))?;
         Ok(Arc::new(Defining::new(group).map_err(|e| e.under("/group"))?))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "defining",
-    DefiningConfig,
-    "a group of matrices on points and vectors",
-    r#"{"type": "defining", "group": {"type": "se3"}}"#
-);

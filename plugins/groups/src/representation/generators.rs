@@ -12,10 +12,8 @@ use crate::group::{Dilations, Product, So2, So3, SoN, rotation_math as math};
 use isotropy_core::representation::{as_type, vector_matrix};
 use isotropy_core::{
     Drive, Element, Error, Field, Group, Homogeneous, Moves, Representation, RepresentationConfig,
-    Result, Space, State, StateSpec, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Result, Space, State, StateSpec, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -395,25 +393,21 @@ impl Homogeneous for Generators {
 }
 
 /// SO(n)xR+ on R^n without the origin, by algebra generators.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct GeneratorsConfig {
     /// Dimension of the vectors: 2, 3 or 4.
     #[schemars(range(min = 2, max = 4))]
     pub dimension: i64,
 }
 
-#[typetag::serde(name = "generators")]
+#[component(
+    "generators",
+    "SO(n)xR+ on R^n by algebra generators, n = 2, 3, 4",
+    r#"{"type": "generators", "dimension": 3}"#
+)]
 impl RepresentationConfig for GeneratorsConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(Generators::new(self.dimension)?))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "generators",
-    GeneratorsConfig,
-    "SO(n)xR+ on R^n by algebra generators, n = 2, 3, 4",
-    r#"{"type": "generators", "dimension": 3}"#
-);

@@ -12,10 +12,8 @@ use super::charted::{Chart, Charted, spherical_branches};
 use super::spherical::{TINY, sign_of};
 use crate::group::{Dilations, Product, SoN};
 use isotropy_core::{
-    Element, Error, Group, Representation, RepresentationConfig, Result,
-    schemars::{self, JsonSchema},
+    Element, Error, Group, Representation, RepresentationConfig, Result, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -188,8 +186,8 @@ impl Chart for HypersphericalChart {
 }
 
 /// Rotations and dilations of R^n; drives points in `(log r, phi_1, .., phi_(n-1))`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct HypersphericalConfig {
     /// Dimension n of the space, at least 3 (for the plane take `polar`).
     #[schemars(range(min = 3))]
@@ -202,18 +200,14 @@ pub struct HypersphericalConfig {
     pub unwrapped: bool,
 }
 
-#[typetag::serde(name = "hyperspherical")]
+#[component(
+    "hyperspherical",
+    "SO(n)xR+ on R^n, with hyperspherical flow coordinates",
+    r#"{"type": "hyperspherical", "dimension": 4}"#
+)]
 impl RepresentationConfig for HypersphericalConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         let chart = HypersphericalChart::new(self.dimension)?;
         Ok(Arc::new(Hyperspherical::new(chart).unwrapped(self.unwrapped)))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "hyperspherical",
-    HypersphericalConfig,
-    "SO(n)xR+ on R^n, with hyperspherical flow coordinates",
-    r#"{"type": "hyperspherical", "dimension": 4}"#
-);

@@ -5,10 +5,8 @@ use super::matrices::{Linear, LinearRepresentation};
 use crate::group::So3;
 use crate::irreps::{Irrep, Irreps, Wigner};
 use isotropy_core::{
-    Element, Error, Group, Representation, RepresentationConfig, Result,
-    schemars::{self, JsonSchema},
+    Element, Error, Group, Representation, RepresentationConfig, Result, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
@@ -53,8 +51,8 @@ impl Linear for Rotated {
 
 /// The irreducible representation of SO(3) of one degree, on vectors of `2 degree + 1` components
 /// in the order of the real spherical harmonics, `m = -degree .. degree`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct IrrepConfig {
     /// The degree l, 0 to 10: 0 scalars, 1 vectors in the order (y, z, x), 2 traceless symmetric
     /// matrices, ...
@@ -62,7 +60,11 @@ pub struct IrrepConfig {
     pub degree: i64,
 }
 
-#[typetag::serde(name = "irrep")]
+#[component(
+    "irrep",
+    "the irreducible representation of SO(3) of a degree",
+    r#"{"type": "irrep", "degree": 2}"#
+)]
 impl RepresentationConfig for IrrepConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         if !(0..=10).contains(&self.degree) {
@@ -73,35 +75,23 @@ impl RepresentationConfig for IrrepConfig {
     }
 }
 
-isotropy_core::register!(
-    "representation",
-    "irrep",
-    IrrepConfig,
-    "the irreducible representation of SO(3) of a degree",
-    r#"{"type": "irrep", "degree": 2}"#
-);
-
 /// Rows of features that are irreps of SO(3).
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct IrrepsConfig {
     /// What a row holds, as in `16x0 + 8x1 + 4x2`: multiplicity, `x`, degree (up to 10) and, if
     /// wanted, the parity `e` or `o`, which rotations do not see.
     pub features: String,
 }
 
-#[typetag::serde(name = "irreps")]
+#[component(
+    "irreps",
+    "SO(3) on rows of features that are irreps",
+    r#"{"type": "irreps", "features": "4x0 + 2x1 + 1x2"}"#
+)]
 impl RepresentationConfig for IrrepsConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         let irreps: Irreps = self.features.parse().map_err(|e: Error| e.under("/features"))?;
         Ok(Arc::new(LinearRepresentation::new(Arc::new(Rotated::new(irreps)))))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "irreps",
-    IrrepsConfig,
-    "SO(3) on rows of features that are irreps",
-    r#"{"type": "irreps", "features": "4x0 + 2x1 + 1x2"}"#
-);

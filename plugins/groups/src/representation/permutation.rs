@@ -6,10 +6,8 @@ use super::matrices::{Linear, LinearRepresentation};
 use crate::irreps::Constant;
 use isotropy_core::{
     Element, Error, Field, Group, GroupConfig, Moves, Representation, RepresentationConfig, Result,
-    State, StateSpec, Stream,
-    schemars::{self, JsonSchema},
+    State, StateSpec, Stream, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -216,14 +214,17 @@ impl Representation for PointPermutation {
 }
 
 /// Functions on a finite group, `(g f)(h) = f(g^-1 h)`: vectors with one component for each element.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct RegularConfig {
     /// The group; finite, with up to 512 elements.
     pub group: Box<dyn GroupConfig>,
 }
 
-#[typetag::serde(name = "regular")]
+#[component(
+    "regular",
+    "functions on a finite group",
+    r#"{"type": "regular", "group": {"type": "dihedral", "rotations": 4}}"#
+)]
 impl RepresentationConfig for RegularConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         let group = self.group.build().map_err(|e| e.under("/group"))?;
@@ -231,17 +232,9 @@ impl RepresentationConfig for RegularConfig {
     }
 }
 
-isotropy_core::register!(
-    "representation",
-    "regular",
-    RegularConfig,
-    "functions on a finite group",
-    r#"{"type": "regular", "group": {"type": "dihedral", "rotations": 4}}"#
-);
-
 /// What a permutation reorders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Permuted {
     /// The components of vectors, on the last axis of the value: permutation matrices.
     #[default]
@@ -254,8 +247,7 @@ pub enum Permuted {
 ///
 /// In `dihedral`, element `n` is the reflection that fixes corner 0, so `"stabiliser": [n]` permutes
 /// the n corners; in `cyclic`, no stabiliser does.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct PermutationConfig {
     /// The group; finite, with up to 512 elements.
     pub group: Box<dyn GroupConfig>,
@@ -269,7 +261,11 @@ pub struct PermutationConfig {
     pub on: Permuted,
 }
 
-#[typetag::serde(name = "permutation")]
+#[component(
+    "permutation",
+    "a finite group permuting components of vectors or points of a set",
+    r#"{"type": "permutation", "group": {"type": "dihedral", "rotations": 5}, "stabiliser": [5]}"#
+)]
 impl RepresentationConfig for PermutationConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         let group = self.group.build().map_err(|e| e.under("/group"))?;
@@ -280,11 +276,3 @@ impl RepresentationConfig for PermutationConfig {
         })
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "permutation",
-    PermutationConfig,
-    "a finite group permuting components of vectors or points of a set",
-    r#"{"type": "permutation", "group": {"type": "dihedral", "rotations": 5}, "stabiliser": [5]}"#
-);

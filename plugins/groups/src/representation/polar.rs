@@ -9,10 +9,8 @@ use super::{Rotation, linear};
 use crate::group::{Dilations, Product, So2};
 use isotropy_core::representation::as_type;
 use isotropy_core::{
-    Element, Group, Representation, RepresentationConfig, Result,
-    schemars::{self, JsonSchema},
+    Element, Group, Representation, RepresentationConfig, Result, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -118,8 +116,8 @@ impl Chart for PolarChart {
 }
 
 /// Rotations and dilations of the plane; drives points in `(log r, theta)`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct PolarConfig {
     /// Whether points carry their unwrapped coordinates from the noise on: a model with the inputs `tau`
     /// or `fourier-tau` then sees the coordinates that the process has reached instead of those on
@@ -129,17 +127,13 @@ pub struct PolarConfig {
     pub unwrapped: bool,
 }
 
-#[typetag::serde(name = "polar")]
+#[component(
+    "polar",
+    "SO(2)xR+ on the plane, with flow coordinates (log r, theta)",
+    r#"{"type": "polar"}"#
+)]
 impl RepresentationConfig for PolarConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(Polar::new(PolarChart).unwrapped(self.unwrapped)))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "polar",
-    PolarConfig,
-    "SO(2)xR+ on the plane, with flow coordinates (log r, theta)",
-    r#"{"type": "polar"}"#
-);

@@ -4,9 +4,8 @@ use super::{charted::TAU, defining, linear};
 use crate::group::{So2, So3};
 use isotropy_core::{
     Element, Error, Group, Representation, RepresentationConfig, Result, State, StateSpec, Stream,
-    schemars::{self, JsonSchema},
+    component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -99,15 +98,19 @@ impl Representation for Rotation {
 }
 
 /// Rotations about the origin, acting on all points, vectors and frames of a state.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct RotationConfig {
     /// Dimension of the vectors: 2 for SO(2), 3 for SO(3).
     #[schemars(range(min = 2, max = 3))]
     pub dimension: i64,
 }
 
-#[typetag::serde(name = "rotation")]
+#[component(
+    "rotation",
+    "SO(2) or SO(3) on all points, vectors and frames",
+    r#"{"type": "rotation", "dimension": 3}"#
+)]
 impl RepresentationConfig for RotationConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         match self.dimension {
@@ -120,11 +123,3 @@ impl RepresentationConfig for RotationConfig {
         }
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "rotation",
-    RotationConfig,
-    "SO(2) or SO(3) on all points, vectors and frames",
-    r#"{"type": "rotation", "dimension": 3}"#
-);

@@ -8,10 +8,8 @@ use crate::group::{So3, rotation_math as math};
 use isotropy_core::representation::vector_matrix;
 use isotropy_core::{
     Drive, Element, Error, Field, Group, Homogeneous, Moves, Representation, RepresentationConfig,
-    Result, Space, State, StateSpec, Stream, Xi,
-    schemars::{self, JsonSchema},
+    Result, Space, State, StateSpec, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -155,21 +153,17 @@ impl Homogeneous for RotationMatrices {
 }
 
 /// Rotation matrices, `[3, 3]` or `[N, 3, 3]`, that SO(3) moves from the left.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct RotationMatricesConfig {}
 
-#[typetag::serde(name = "rotation-matrices")]
+#[component(
+    "rotation-matrices",
+    "SO(3) on rotation matrices from the left",
+    r#"{"type": "rotation-matrices"}"#
+)]
 impl RepresentationConfig for RotationMatricesConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(RotationMatrices))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "rotation-matrices",
-    RotationMatricesConfig,
-    "SO(3) on rotation matrices from the left",
-    r#"{"type": "rotation-matrices"}"#
-);

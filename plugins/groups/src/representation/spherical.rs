@@ -9,10 +9,8 @@
 use super::charted::{Chart, Charted, spherical_branches};
 use crate::group::{Dilations, Product, So3};
 use isotropy_core::{
-    Element, Group, Representation, RepresentationConfig, Result,
-    schemars::{self, JsonSchema},
+    Element, Group, Representation, RepresentationConfig, Result, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -150,8 +148,8 @@ impl Chart for SphericalChart {
 }
 
 /// Rotations and dilations of space; drives points in `(log r, theta, phi)`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct SphericalConfig {
     /// Whether points carry their unwrapped coordinates from the noise on: a model with the inputs `tau`
     /// or `fourier-tau` then sees the coordinates that the process has reached instead of those on
@@ -161,17 +159,13 @@ pub struct SphericalConfig {
     pub unwrapped: bool,
 }
 
-#[typetag::serde(name = "spherical")]
+#[component(
+    "spherical",
+    "SO(3)xR+ on space, with flow coordinates (log r, theta, phi)",
+    r#"{"type": "spherical"}"#
+)]
 impl RepresentationConfig for SphericalConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(Spherical::new(SphericalChart).unwrapped(self.unwrapped)))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "spherical",
-    SphericalConfig,
-    "SO(3)xR+ on space, with flow coordinates (log r, theta, phi)",
-    r#"{"type": "spherical"}"#
-);

@@ -9,10 +9,8 @@ use crate::group::{So2, wrap};
 use isotropy_core::representation::as_type;
 use isotropy_core::{
     Drive, Element, Error, Field, Group, Homogeneous, LieGroup, Moves, Representation,
-    RepresentationConfig, Result, Space, State, StateSpec, Stream, Xi,
-    schemars::{self, JsonSchema},
+    RepresentationConfig, Result, Space, State, StateSpec, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -222,21 +220,13 @@ impl Homogeneous for Torus {
 }
 
 /// Angles in radians, of whatever number the state has.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct TorusConfig {}
 
-#[typetag::serde(name = "torus")]
+#[component("torus", "angles modulo 2 pi, each turned by itself", r#"{"type": "torus"}"#)]
 impl RepresentationConfig for TorusConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(Torus))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "torus",
-    TorusConfig,
-    "angles modulo 2 pi, each turned by itself",
-    r#"{"type": "torus"}"#
-);

@@ -8,10 +8,8 @@
 use crate::group::Translations as TranslationGroup;
 use isotropy_core::{
     Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation,
-    RepresentationConfig, Result, State, StateSpec, Stream, Xi,
-    schemars::{self, JsonSchema},
+    RepresentationConfig, Result, State, StateSpec, Stream, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -188,8 +186,8 @@ impl FlowCoordinates for Translation {
 }
 
 /// Translations of the value, of whatever shape it is: ordinary diffusion.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct TranslationConfig {
     /// Whether positions count only up to a common shift: data, noise and predictions are made
     /// mean-free over the index axis.
@@ -197,17 +195,13 @@ pub struct TranslationConfig {
     pub remove_mean: bool,
 }
 
-#[typetag::serde(name = "translations")]
+#[component(
+    "translations",
+    "T(n) on values of any shape: ordinary diffusion",
+    r#"{"type": "translations"}"#
+)]
 impl RepresentationConfig for TranslationConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(Translation::new(self.remove_mean)))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "translations",
-    TranslationConfig,
-    "T(n) on values of any shape: ordinary diffusion",
-    r#"{"type": "translations"}"#
-);

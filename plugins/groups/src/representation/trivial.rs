@@ -3,10 +3,8 @@
 use crate::group::Cyclic;
 use isotropy_core::{
     Element, Field, Group, Moves, Representation, RepresentationConfig, Result, State, StateSpec,
-    Stream,
-    schemars::{self, JsonSchema},
+    Stream, component, config,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -46,21 +44,13 @@ impl Representation for Trivial {
 }
 
 /// Moves nothing: for experiments that claim no symmetry.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct TrivialConfig {}
 
-#[typetag::serde(name = "trivial")]
+#[component("trivial", "the action that moves nothing", r#"{"type": "trivial"}"#)]
 impl RepresentationConfig for TrivialConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(Trivial))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "trivial",
-    TrivialConfig,
-    "the action that moves nothing",
-    r#"{"type": "trivial"}"#
-);

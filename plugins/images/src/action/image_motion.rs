@@ -28,12 +28,10 @@ use super::motion::{Motion, quarter, turn};
 use isotropy_core::representation::as_type;
 use isotropy_core::{
     Drive, Element, Error, Field, Group, Moves, Representation, RepresentationConfig, Result,
-    State, StateSpec, Stream, Xi,
-    schemars::{self, JsonSchema},
+    State, StateSpec, Stream, Xi, component, config,
 };
 use isotropy_groups::group::Se2;
 use isotropy_groups::representation::Trivial;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -48,8 +46,8 @@ const PUSH_STEPS: [f64; 2] = [1e-6, 1e-5];
 const ITO_STEPS: [f64; 2] = [0.05, 0.5];
 
 /// Where the fields of the frame are fixed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum MotionFrame {
     /// In the moved image: `g <- g exp(xi)`. White noise is the product of noise in angle and shift.
     #[default]
@@ -332,28 +330,24 @@ impl Drive for ImageMotion {
 /// SE(2) on images by bilinear interpolation with zero fill: a turn about the centre (radians,
 /// positive counter-clockwise), then a shift (pixels, to the right and upwards). Drives points by
 /// generators.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ImageMotionConfig {
     /// Where the generators are fixed: what noise is isotropic in.
     #[serde(default)]
     pub frame: MotionFrame,
 }
 
-#[typetag::serde(name = "image-motion")]
+#[component(
+    "image-motion",
+    "turns and shifts of images, by the total motion on the original",
+    r#"{"type": "image-motion", "frame": "space"}"#
+)]
 impl RepresentationConfig for ImageMotionConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(ImageMotion::new(self.frame)))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "image-motion",
-    ImageMotionConfig,
-    "turns and shifts of images, by the total motion on the original",
-    r#"{"type": "image-motion", "frame": "space"}"#
-);
 
 #[cfg(test)]
 mod tests {

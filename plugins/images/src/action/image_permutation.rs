@@ -2,18 +2,16 @@
 
 use isotropy_core::{
     Element, Error, Field, FieldSpec, Group, Moves, Representation, RepresentationConfig, Result,
-    State, StateSpec, Stream,
-    schemars::{self, JsonSchema},
+    State, StateSpec, Stream, component, config,
 };
 use isotropy_groups::group::{Cyclic, Dihedral};
 use isotropy_groups::representation::linear::batched;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// Which permutations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PixelGroup {
     /// Mirror left and right (C_2).
     HorizontalFlip,
@@ -194,25 +192,21 @@ impl Representation for ImagePermutation {
 }
 
 /// Flips and quarter turns of images, by permuting their pixels.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ImagePermutationConfig {
     /// Which permutations: horizontal-flip, vertical-flip, flips (both), quarter-turns, or square
     /// (quarter turns and flips).
     pub group: PixelGroup,
 }
 
-#[typetag::serde(name = "image-permutation")]
+#[component(
+    "image-permutation",
+    "flips and quarter turns of images, exact",
+    r#"{"type": "image-permutation", "group": "square"}"#
+)]
 impl RepresentationConfig for ImagePermutationConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(ImagePermutation::new(self.group)))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "image-permutation",
-    ImagePermutationConfig,
-    "flips and quarter turns of images, exact",
-    r#"{"type": "image-permutation", "group": "square"}"#
-);

@@ -11,11 +11,9 @@
 
 use isotropy_core::{
     Aliasing, Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation,
-    RepresentationConfig, Result, State, StateSpec, Stream, Xi,
-    schemars::{self, JsonSchema},
+    RepresentationConfig, Result, State, StateSpec, Stream, Xi, component, config,
 };
 use isotropy_groups::group::{So2, wrap};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -302,24 +300,20 @@ impl FlowCoordinates for ImageRotation {
 
 /// SO(2) on images by bilinear interpolation with zero fill; angles in radians, positive
 /// counter-clockwise. Drives points in the total angle.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ImageRotationConfig {}
 
-#[typetag::serde(name = "image-rotation")]
+#[component(
+    "image-rotation",
+    "rotations of images about their centre, by the total angle on the original",
+    r#"{"type": "image-rotation"}"#
+)]
 impl RepresentationConfig for ImageRotationConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(ImageRotation))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "image-rotation",
-    ImageRotationConfig,
-    "rotations of images about their centre, by the total angle on the original",
-    r#"{"type": "image-rotation"}"#
-);
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,9 @@
 use super::image_permutation::permuted;
 use isotropy_core::{
     Element, Error, Field, FieldSpec, Group, Moves, Representation, RepresentationConfig, Result,
-    State, StateSpec, Stream,
-    schemars::{self, JsonSchema},
+    State, StateSpec, Stream, component, config,
 };
 use isotropy_groups::group::{Cyclic, Product};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -129,8 +127,8 @@ impl Representation for ImageShift {
 }
 
 /// Shifts of images by whole pixels; what leaves at one side comes in at the other.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ImageShiftConfig {
     /// Rows of the images.
     #[schemars(range(min = 1))]
@@ -149,17 +147,13 @@ fn one() -> i64 {
     1
 }
 
-#[typetag::serde(name = "image-shift")]
+#[component(
+    "image-shift",
+    "shifts of images by whole pixels, periodic, exact",
+    r#"{"type": "image-shift", "rows": 6, "columns": 4, "step": 2}"#
+)]
 impl RepresentationConfig for ImageShiftConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         Ok(Arc::new(ImageShift::new(self.rows, self.columns, self.step)?))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "image-shift",
-    ImageShiftConfig,
-    "shifts of images by whole pixels, periodic, exact",
-    r#"{"type": "image-shift", "rows": 6, "columns": 4, "step": 2}"#
-);

@@ -18,17 +18,15 @@
 use super::pose::{Canonical, pose};
 use isotropy_core::{
     Element, Error, Field, Group, Moves, Representation, RepresentationConfig, Result, State,
-    StateSpec, Stream,
-    schemars::{self, JsonSchema},
+    StateSpec, Stream, component, config,
 };
 use isotropy_groups::group::{Se2, So2};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// Which group.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum PlaneGroup {
     /// SO(2): turns about the centre of the picture.
     #[default]
@@ -38,8 +36,8 @@ pub enum PlaneGroup {
 }
 
 /// How a value between pixels is found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Interpolation {
     /// The value of the nearest pixel.
     Nearest,
@@ -62,8 +60,8 @@ impl Interpolation {
 }
 
 /// Which pixels the action keeps.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mask {
     /// All.
     #[default]
@@ -79,8 +77,8 @@ const REFLECTION: i64 = 2;
 
 /// SO(2) or SE(2) on images by interpolation, without a lift. As the symmetry of an experiment it is refused
 /// (interpolated noise is not white); metrics can ask for it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct ImageInterpolationConfig {
     /// The group.
     pub group: PlaneGroup,
@@ -106,7 +104,11 @@ impl Default for ImageInterpolationConfig {
     }
 }
 
-#[typetag::serde(name = "image-interpolation")]
+#[component(
+    "image-interpolation",
+    "turns and shifts of images by interpolation, pixels as they are",
+    r#"{"type": "image-interpolation", "group": "rotations", "mask": "disk"}"#
+)]
 impl RepresentationConfig for ImageInterpolationConfig {
     fn build(&self) -> Result<Arc<dyn Representation>> {
         if !self.fill.is_finite() {
@@ -115,14 +117,6 @@ impl RepresentationConfig for ImageInterpolationConfig {
         Ok(Arc::new(ImageInterpolation::new(self)))
     }
 }
-
-isotropy_core::register!(
-    "representation",
-    "image-interpolation",
-    ImageInterpolationConfig,
-    "turns and shifts of images by interpolation, pixels as they are",
-    r#"{"type": "image-interpolation", "group": "rotations", "mask": "disk"}"#
-);
 
 /// The action.
 #[derive(Debug)]

@@ -2,10 +2,9 @@
 
 use super::{convolution, normalised, require_digits};
 use isotropy_core::{
-    ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State,
-    schemars::{self, JsonSchema},
+    ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State, component,
+    config,
 };
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn;
 
@@ -16,8 +15,8 @@ pub const FEATURES: i64 = 3136;
 
 /// The convolutional classifier for 28x28 digits (1,676,266 parameters, dropout); its features are
 /// the 3,136 activations after the last pooling.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct DigitClassifierConfig {
     /// Probability of dropping a channel or a unit while training.
     #[serde(default = "dropout")]
@@ -29,21 +28,17 @@ fn dropout() -> f64 {
     0.1
 }
 
-#[typetag::serde(name = "digit-classifier")]
+#[component(
+    "digit-classifier",
+    "convolutional classifier of 28x28 digits (1,676,266 parameters)",
+    r#"{"type": "digit-classifier"}"#
+)]
 impl ModelConfig for DigitClassifierConfig {
     fn build(&self, path: &nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         require_digits(context)?;
         Ok(Box::new(DigitClassifier::new(path, self.dropout)))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "digit-classifier",
-    DigitClassifierConfig,
-    "convolutional classifier of 28x28 digits (1,676,266 parameters)",
-    r#"{"type": "digit-classifier"}"#
-);
 
 /// Two blocks of two 3x3 convolutions (32, then 64 channels, ReLU) with pooling and dropout of
 /// channels, then 3136-512-10 with dropout.

@@ -2,16 +2,14 @@
 
 use isotropy_core::{
     Error, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig, PredictionKind, Result,
-    ScoreModel, State,
-    schemars::{self, JsonSchema},
+    ScoreModel, State, component, config,
 };
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Cross-entropy between a model's logits and the labels in the context of a state; logs the
 /// accuracy.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct CrossEntropyConfig {
     /// Context field with the labels, `[B]`, integers from 0.
     #[serde(default = "label")]
@@ -22,20 +20,16 @@ fn label() -> String {
     State::LABEL.to_string()
 }
 
-#[typetag::serde(name = "cross-entropy")]
+#[component(
+    "cross-entropy",
+    "cross-entropy of a classifier, with its accuracy",
+    r#"{"type": "cross-entropy"}"#
+)]
 impl ObjectiveConfig for CrossEntropyConfig {
     fn build(&self) -> Result<Box<dyn Objective>> {
         Ok(Box::new(CrossEntropy { label: self.label.clone() }))
     }
 }
-
-isotropy_core::register!(
-    "objective",
-    "cross-entropy",
-    CrossEntropyConfig,
-    "cross-entropy of a classifier, with its accuracy",
-    r#"{"type": "cross-entropy"}"#
-);
 
 /// The running objective.
 #[derive(Debug)]

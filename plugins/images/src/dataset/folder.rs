@@ -4,18 +4,16 @@ use super::spec;
 use super::table::{Images, Part};
 use crate::reader::pictures::{BACKGROUND, PictureFormat, Reading, decode, find};
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec,
+    Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec, component, config,
     dataset::kept_apart,
-    schemars::{self, JsonSchema},
 };
 use isotropy_data::digest::sha256;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// PNG and JPEG files of a folder, decoded once: turned as their EXIF orientation says and laid
 /// over `background` where they are transparent. Hidden and system files are no data.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ImageFolderConfig {
     /// The folder; relative names start at the data folder.
     pub path: String,
@@ -57,8 +55,8 @@ pub struct ImageFolderConfig {
 }
 
 /// Where labels come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum LabelsFrom {
     /// There are none; folders inside are not looked at.
     #[default]
@@ -77,7 +75,11 @@ fn white() -> [u8; 3] {
     BACKGROUND
 }
 
-#[typetag::serde(name = "image-folder")]
+#[component(
+    "image-folder",
+    "PNG and JPEG files of a folder",
+    r#"{"type": "image-folder", "path": "my-pictures", "size": [64, 64], "resize": true}"#
+)]
 impl DatasetConfig for ImageFolderConfig {
     fn spec(&self) -> Result<StateSpec> {
         if self.channels != 1 && self.channels != 3 {
@@ -129,14 +131,6 @@ impl DatasetConfig for ImageFolderConfig {
         Ok(Box::new(images.with_facts(facts)))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "image-folder",
-    ImageFolderConfig,
-    "PNG and JPEG files of a folder",
-    r#"{"type": "image-folder", "path": "my-pictures", "size": [64, 64], "resize": true}"#
-);
 
 impl ImageFolderConfig {
     fn shape(&self) -> [i64; 3] {

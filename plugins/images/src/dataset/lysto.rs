@@ -6,17 +6,15 @@ use super::table::{Images, Part};
 use crate::reader::pictures::{PictureFormat, Reading, fitted};
 use hdf5_reader::Hdf5File;
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec, Streams,
-    schemars::{self, JsonSchema},
+    Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec, Streams, component, config,
 };
 use isotropy_data::digest::sha256;
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Images of stained lymphocytes: scaled to `scale` pixels (Lanczos), then one random patch of `size` pixels
 /// from each, and the organ as its label.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct LystoConfig {
     /// The file; relative names start at the data folder.
     pub path: String,
@@ -64,7 +62,11 @@ impl Default for LystoConfig {
     }
 }
 
-#[typetag::serde(name = "lysto")]
+#[component(
+    "lysto",
+    "tissue with organs from an HDF5 file in the layout of LYSTO",
+    r#"{"type": "lysto", "path": "lysto/training.h5"}"#
+)]
 impl DatasetConfig for LystoConfig {
     fn spec(&self) -> Result<StateSpec> {
         if self.size > self.scale || self.size == 0 {
@@ -88,14 +90,6 @@ impl DatasetConfig for LystoConfig {
         Ok(Box::new(Images::split(&all, kept, self.seed, digests, context)?))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "lysto",
-    LystoConfig,
-    "tissue with organs from an HDF5 file in the layout of LYSTO",
-    r#"{"type": "lysto", "path": "lysto/training.h5"}"#
-);
 
 /// Images read at once: 64 of 299x299 are 17 MB.
 const SLAB: u64 = 64;

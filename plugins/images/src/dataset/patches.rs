@@ -5,17 +5,15 @@ use super::spec;
 use super::table::{Images, Part};
 use crate::reader::pictures::{open, planes};
 use isotropy_core::{
-    Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec, Streams,
-    schemars::{self, JsonSchema},
+    Dataset, DatasetConfig, Error, LoadContext, Result, StateSpec, Streams, component, config,
 };
 use isotropy_data::{digest::sha256, source as data_source};
-use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 /// Square patches at random places of one microscope picture. Training patches come from its left part,
 /// validation and test patches from the rest; they share no pixel.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct HistologyPatchesConfig {
     /// The picture.
     pub picture: Picture,
@@ -42,8 +40,8 @@ pub struct HistologyPatchesConfig {
 }
 
 /// The pictures of the data set `histology`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Picture {
     /// Immunohistochemistry of colon, 512x512.
     #[default]
@@ -82,7 +80,11 @@ impl Default for HistologyPatchesConfig {
     }
 }
 
-#[typetag::serde(name = "histology-patches")]
+#[component(
+    "histology-patches",
+    "patches at random places of a microscope picture",
+    r#"{"type": "histology-patches", "picture": "immunohistochemistry", "size": 32}"#
+)]
 impl DatasetConfig for HistologyPatchesConfig {
     fn spec(&self) -> Result<StateSpec> {
         if self.size < 1 || self.reduce < 1 {
@@ -108,14 +110,6 @@ impl DatasetConfig for HistologyPatchesConfig {
         Ok(Box::new(Images::new(parts, digests, context)))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "histology-patches",
-    HistologyPatchesConfig,
-    "patches at random places of a microscope picture",
-    r#"{"type": "histology-patches", "picture": "immunohistochemistry", "size": 32}"#
-);
 
 impl HistologyPatchesConfig {
     /// The patches of the three splits from a picture `[3, H, W]` of bytes.

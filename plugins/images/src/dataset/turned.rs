@@ -5,19 +5,18 @@ use super::table::{Images, Part};
 use crate::action::{ImagePermutation, PixelGroup, image_rotation::rotate};
 use crate::reader::idx;
 use isotropy_core::{
-    Dataset, DatasetConfig, Element, Error, LoadContext, Result, StateSpec, Streams,
-    schemars::{self, JsonSchema},
+    Dataset, DatasetConfig, Element, Error, LoadContext, Result, StateSpec, Streams, component,
+    config,
 };
 use isotropy_data::source as data_source;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// Digits or clothes of 28x28 pixels, each turned once by a random angle, which stays the same in all
 /// epochs: a law that is symmetric under the turns, seen through few images.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct TurnedDigitsConfig {
     /// Which set.
     pub source: Source,
@@ -45,8 +44,8 @@ pub struct TurnedDigitsConfig {
 }
 
 /// Which set of 28x28 images.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Source {
     /// Handwritten digits.
     #[default]
@@ -65,8 +64,8 @@ impl Source {
 }
 
 /// The file that test images come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum TestFrom {
     /// The 10,000 test images, which training never sees.
     #[default]
@@ -76,8 +75,8 @@ pub enum TestFrom {
 }
 
 /// How images are turned.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Turns {
     /// Not at all.
     None,
@@ -108,7 +107,11 @@ const SIDE: i64 = 28;
 const TRAIN: (&str, &str) = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
 const TEST: (&str, &str) = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte");
 
-#[typetag::serde(name = "turned-digits")]
+#[component(
+    "turned-digits",
+    "MNIST or Fashion-MNIST, each image turned once: by right angles or by any",
+    r#"{"type": "turned-digits", "count": 600, "turns": "quarter"}"#
+)]
 impl DatasetConfig for TurnedDigitsConfig {
     fn spec(&self) -> Result<StateSpec> {
         if self.channels != 1 && self.channels != 3 {
@@ -129,14 +132,6 @@ impl DatasetConfig for TurnedDigitsConfig {
         Ok(Box::new(self.read(&folder, context)?))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "turned-digits",
-    TurnedDigitsConfig,
-    "MNIST or Fashion-MNIST, each image turned once: by right angles or by any",
-    r#"{"type": "turned-digits", "count": 600, "turns": "quarter"}"#
-);
 
 impl TurnedDigitsConfig {
     /// Reads the four files in a folder (plain or `.gz`).

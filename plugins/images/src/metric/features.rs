@@ -1,15 +1,11 @@
 //! Features that images are compared in: those of a classifier of this project, or of a TorchScript file.
 
-use isotropy_core::{
-    Error, Evaluation, Field, Moves, Result, ScoreModel, State,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Evaluation, Field, Moves, Result, ScoreModel, State, config};
 use tch::{CModule, Device, Kind, Tensor};
 
 /// Where features come from.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone)]
 pub enum Features {
     /// The configuration of a classifier, relative to this file; trained on first use. It sees the images
     /// as they are, so train it on the same dataset.
@@ -19,8 +15,8 @@ pub enum Features {
 }
 
 /// A TorchScript module that maps images `[B, 3, H, W]` to features `[B, d]` (or `[B, d, 1, 1]`).
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct TorchScript {
     /// The file; relative names start at the data folder.
     pub file: String,
@@ -34,8 +30,8 @@ pub struct TorchScript {
 }
 
 /// A range of pixels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum PixelRange {
     /// From -1 to 1, as images have it here.
     #[default]

@@ -4,11 +4,7 @@ use super::features::Features;
 use super::{finite, named};
 use crate::action::{ImagePermutation, PixelGroup};
 use crate::metric::frechet_distance::frechet_distance;
-use isotropy_core::{
-    Error, Evaluation, Measured, Metric, MetricConfig, Result,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use tch::Tensor;
 
 /// `frechet`: the (squared) Frechet distance between samples and test images in the features of a network
@@ -22,8 +18,8 @@ use tch::Tensor;
 ///
 /// With `floor`, `frechet_floor`: the distance that as many real images have. It is far from 0 where the features
 /// outnumber the images.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ImageFrechetConfig {
     /// The features.
     pub features: Features,
@@ -45,7 +41,11 @@ pub struct ImageFrechetConfig {
     pub name: Option<String>,
 }
 
-#[typetag::serde(name = "image-frechet")]
+#[component(
+    "image-frechet",
+    "Frechet distance of images (FID), against orbits, and its invariance",
+    r#"{"type": "image-frechet", "features": {"classifier": "classifier.json"}, "orbit": "quarter-turns", "invariance": "quarter-turns"}"#
+)]
 impl MetricConfig for ImageFrechetConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         if let Some(count) = self.floor.filter(|count| *count < 2) {
@@ -55,14 +55,6 @@ impl MetricConfig for ImageFrechetConfig {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "image-frechet",
-    ImageFrechetConfig,
-    "Frechet distance of images (FID), against orbits, and its invariance",
-    r#"{"type": "image-frechet", "features": {"classifier": "classifier.json"}, "orbit": "quarter-turns", "invariance": "quarter-turns"}"#
-);
 
 /// Images under every element of a group; the images themselves without one.
 fn orbit(group: Option<PixelGroup>, images: &Tensor) -> Vec<Tensor> {

@@ -2,17 +2,13 @@
 
 use super::features::load_script;
 use super::{finite, named};
-use isotropy_core::{
-    Error, Evaluation, Measured, Metric, MetricConfig, Result,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Error, Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use tch::{Kind, Tensor};
 
 /// `mse`, `psnr` (dB) and `ssim` of samples against a truth, image by image, averaged; with a network also
 /// `lpips`. Images are compared at their own size and in their own range, from -1 to 1.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct ImageQualityConfig {
     /// Context field with the truth; null for the test images in their order, which are the truth of samples
     /// that start from what the test split gives (`sampling.start`, a bridge).
@@ -27,20 +23,16 @@ pub struct ImageQualityConfig {
     pub name: Option<String>,
 }
 
-#[typetag::serde(name = "image-quality")]
+#[component(
+    "image-quality",
+    "mean square error, PSNR, SSIM and LPIPS against a truth",
+    r#"{"type": "image-quality"}"#
+)]
 impl MetricConfig for ImageQualityConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "image-quality",
-    ImageQualityConfig,
-    "mean square error, PSNR, SSIM and LPIPS against a truth",
-    r#"{"type": "image-quality"}"#
-);
 
 /// Width of the range from -1 to 1.
 const RANGE: f64 = 2.0;

@@ -10,14 +10,11 @@
 use crate::dataset::rotated_digits::{Part, Parts, SIDE, TRUE_ANGLE, UPRIGHT, mnist_folder};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State,
-    StateSpec, Stream, Streams,
-    dataset::shuffled_rows,
-    schemars::{self, JsonSchema},
+    StateSpec, Stream, Streams, component, config, dataset::shuffled_rows,
 };
 use isotropy_images::action::image_motion::SHIFT;
 use isotropy_images::action::image_rotation::{ANGLE, ORIGINAL};
 use isotropy_images::action::motion::Motion;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -35,8 +32,8 @@ const REACH: f64 = 17.5;
 
 /// Handwritten digits (MNIST) turned about their centre by uniform angles, then shifted by vectors
 /// uniform in a disk, on a larger canvas.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct MovedDigitsConfig {
     /// What diffuses.
     pub diffuses: Diffuses,
@@ -59,8 +56,8 @@ pub struct MovedDigitsConfig {
 }
 
 /// What diffuses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Diffuses {
     /// The motion that brings the picture back: the value is the moved picture, the lift its motion.
     #[default]
@@ -83,7 +80,11 @@ impl Default for MovedDigitsConfig {
     }
 }
 
-#[typetag::serde(name = "moved-digits")]
+#[component(
+    "moved-digits",
+    "MNIST, rotated and shifted on a larger canvas",
+    r#"{"type": "moved-digits"}"#
+)]
 impl DatasetConfig for MovedDigitsConfig {
     fn spec(&self) -> Result<StateSpec> {
         self.check()?;
@@ -116,14 +117,6 @@ impl DatasetConfig for MovedDigitsConfig {
         Ok(Box::new(MovedDigits::read(self, &mnist_folder(context)?, context)?))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "moved-digits",
-    MovedDigitsConfig,
-    "MNIST, rotated and shifted on a larger canvas",
-    r#"{"type": "moved-digits"}"#
-);
 
 impl MovedDigitsConfig {
     fn check(&self) -> Result<()> {

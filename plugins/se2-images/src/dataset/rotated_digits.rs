@@ -4,16 +4,13 @@
 
 use isotropy_core::{
     Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State,
-    StateSpec, Streams,
-    dataset::shuffled_rows,
-    schemars::{self, JsonSchema},
+    StateSpec, Streams, component, config, dataset::shuffled_rows,
 };
 use isotropy_data::known_file::KnownFile;
 use isotropy_data::source as data_source;
 use isotropy_images::action::image_rotation::{ANGLE, ORIGINAL, rotate};
 use isotropy_images::reader::idx;
 use isotropy_images::source::mnist as source;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
@@ -28,8 +25,8 @@ pub const SIDE: i64 = 28;
 
 /// Handwritten digits (MNIST). Training and validation images are upright; test images are rotated
 /// about their centre by angles from a normal law.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct RotatedDigitsConfig {
     /// Standard deviation of the test angles, degrees; 0 leaves the test images upright (for a
     /// classifier).
@@ -54,8 +51,8 @@ pub struct RotatedDigitsConfig {
 }
 
 /// What becomes of small test angles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum SmallAngles {
     /// They are enlarged to the smallest angle and keep their sign.
     #[default]
@@ -82,7 +79,11 @@ fn five_thousand() -> i64 {
     5000
 }
 
-#[typetag::serde(name = "rotated-digits")]
+#[component(
+    "rotated-digits",
+    "MNIST: upright digits for training, rotated ones for testing",
+    r#"{"type": "rotated-digits"}"#
+)]
 impl DatasetConfig for RotatedDigitsConfig {
     fn spec(&self) -> Result<StateSpec> {
         let image = |moves| FieldSpec::new(&[1, SIDE, SIDE], moves);
@@ -103,14 +104,6 @@ impl DatasetConfig for RotatedDigitsConfig {
         Ok(Box::new(RotatedDigits::read(self, &folder, context)?))
     }
 }
-
-isotropy_core::register!(
-    "dataset",
-    "rotated-digits",
-    RotatedDigitsConfig,
-    "MNIST: upright digits for training, rotated ones for testing",
-    r#"{"type": "rotated-digits"}"#
-);
 
 impl RotatedDigitsConfig {
     /// Test angles in radians, `[count]`: one for each image of the test file, so that an image's

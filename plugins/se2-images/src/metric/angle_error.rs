@@ -1,37 +1,29 @@
 //! How far the recovered angle is off.
 
 use crate::dataset::rotated_digits::TRUE_ANGLE;
-use isotropy_core::{
-    Evaluation, Measured, Metric, MetricConfig, Result,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use isotropy_groups::group::wrap;
 use isotropy_images::action::image_rotation::ANGLE;
-use serde::{Deserialize, Serialize};
 use tch::Kind;
 
 /// Error of the recovered angle, degrees: the input was turned by the true angle, the sampler by
 /// the total angle, and their sum should vanish. Nothing marks the upright position of a digit
 /// but the writers' habit, so slanted writing counts as error; a half turn of 0 or 8 can hardly be
 /// seen, and one of 6 gives a 9: the median is not moved by these, the mean is.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct AngleErrorConfig {}
 
-#[typetag::serde(name = "angle-error")]
+#[component(
+    "angle-error",
+    "error of the recovered rotation angle, degrees",
+    r#"{"type": "angle-error"}"#
+)]
 impl MetricConfig for AngleErrorConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "angle-error",
-    AngleErrorConfig,
-    "error of the recovered rotation angle, degrees",
-    r#"{"type": "angle-error"}"#
-);
 
 impl Metric for AngleErrorConfig {
     fn reports(&self) -> Vec<String> {

@@ -2,38 +2,30 @@
 
 use super::judged::{Judged, hits, rows_by_digit};
 use super::mean_and_std;
-use isotropy_core::{
-    Evaluation, Measured, Metric, MetricConfig, Result,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use tch::{Kind, Tensor};
 
 /// Accuracy of a classifier on the samples: over all, and mean and population standard deviation
 /// over the ten digits. Beside it stand the input as it is, the input turned back by the true
 /// angle, and the upright images.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct DigitAccuracyConfig {
     /// Configuration of the classifier, relative to this file; trained on first use.
     #[schemars(extend("x-isotropy-path" = true))]
     pub classifier: String,
 }
 
-#[typetag::serde(name = "digit-accuracy")]
+#[component(
+    "digit-accuracy",
+    "accuracy of a classifier on digits, over all and per digit",
+    r#"{"type": "digit-accuracy", "classifier": "classifier.json"}"#
+)]
 impl MetricConfig for DigitAccuracyConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "digit-accuracy",
-    DigitAccuracyConfig,
-    "accuracy of a classifier on digits, over all and per digit",
-    r#"{"type": "digit-accuracy", "classifier": "classifier.json"}"#
-);
 
 impl Metric for DigitAccuracyConfig {
     fn reports(&self) -> Vec<String> {

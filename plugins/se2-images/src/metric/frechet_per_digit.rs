@@ -2,43 +2,35 @@
 
 use super::judged::{Judged, features, rows_by_digit};
 use super::mean_and_std;
-use isotropy_core::{
-    Evaluation, Measured, Metric, MetricConfig, Result,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use isotropy_data::known_file::KnownFile;
 use isotropy_data::source as data_source;
 use isotropy_images::source::mnist as source;
 use isotropy_images::{metric::frechet_distance::frechet_distance, reader::idx};
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 /// Squared Frechet distance between the samples and the upright test images in the features of a
 /// classifier, digit by digit; mean and population standard deviation over the ten digits. The
 /// scale is the classifier's own, so three more are given: other real images (training images)
 /// against the upright test images, the input turned back by the true angle, and the input as it is.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct FrechetPerDigitConfig {
     /// Configuration of the classifier, relative to this file; trained on first use.
     #[schemars(extend("x-isotropy-path" = true))]
     pub classifier: String,
 }
 
-#[typetag::serde(name = "frechet-per-digit")]
+#[component(
+    "frechet-per-digit",
+    "Frechet distance per digit in a classifier's features, with its floors",
+    r#"{"type": "frechet-per-digit", "classifier": "classifier.json"}"#
+)]
 impl MetricConfig for FrechetPerDigitConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "frechet-per-digit",
-    FrechetPerDigitConfig,
-    "Frechet distance per digit in a classifier's features, with its floors",
-    r#"{"type": "frechet-per-digit", "classifier": "classifier.json"}"#
-);
 
 impl Metric for FrechetPerDigitConfig {
     fn reports(&self) -> Vec<String> {

@@ -3,21 +3,17 @@
 use crate::dataset::moved_digits::{MOVED, pictures, true_motion};
 use crate::dataset::rotated_digits::UPRIGHT;
 use crate::metric::registration::{register, size};
-use isotropy_core::{
-    Error, Evaluation, Measured, Metric, MetricConfig, Result,
-    schemars::{self, JsonSchema},
-};
+use isotropy_core::{Error, Evaluation, Measured, Metric, MetricConfig, Result, component, config};
 use isotropy_images::action::image_motion::{ImageMotion, SHIFT};
 use isotropy_images::action::motion::Motion;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Error of moved digits that were brought back: what is left of the turn, degrees, and how far the
 /// centre of the image is from where it belongs, pixels. Beside it the input as it is. Nothing marks the
 /// upright position of a digit but the writers' habit, and its place in the image is that of its centre of
 /// mass; half turns of 0 and 8 can hardly be seen.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct MotionErrorConfig {
     /// How the motion of a sample is known.
     pub by: By,
@@ -30,8 +26,8 @@ impl Default for MotionErrorConfig {
 }
 
 /// How the motion of a sample is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// The sampler says it: the lift of the samples after the true motion.
     Motion,
@@ -43,20 +39,16 @@ pub enum By {
     Both,
 }
 
-#[typetag::serde(name = "motion-error")]
+#[component(
+    "motion-error",
+    "errors of the recovered turn (degrees) and shift (pixels)",
+    r#"{"type": "motion-error", "by": "registration"}"#
+)]
 impl MetricConfig for MotionErrorConfig {
     fn build(&self) -> Result<Box<dyn Metric>> {
         Ok(Box::new(self.clone()))
     }
 }
-
-isotropy_core::register!(
-    "metric",
-    "motion-error",
-    MotionErrorConfig,
-    "errors of the recovered turn (degrees) and shift (pixels)",
-    r#"{"type": "motion-error", "by": "registration"}"#
-);
 
 impl Metric for MotionErrorConfig {
     fn reports(&self) -> Vec<String> {

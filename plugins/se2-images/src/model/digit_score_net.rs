@@ -2,21 +2,23 @@
 
 use isotropy_core::{
     Error, ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel, State,
-    TimeDomain,
-    schemars::{self, JsonSchema},
+    TimeDomain, component, config,
 };
 use isotropy_images::classifier::{convolution, normalised, require_digits};
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{self, ModuleT};
 
 /// The convolutional score network for 28x28 digits (16,185 parameters, batch normalisation); it
 /// predicts the preconditioned score of the angle.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct DigitScoreNetConfig {}
 
-#[typetag::serde(name = "digit-score-net")]
+#[component(
+    "digit-score-net",
+    "convolutional score network for the angle of a 28x28 digit (16,185 parameters)",
+    r#"{"type": "digit-score-net"}"#
+)]
 impl ModelConfig for DigitScoreNetConfig {
     fn build(&self, path: &nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         require_digits(context)?;
@@ -29,14 +31,6 @@ impl ModelConfig for DigitScoreNetConfig {
         Ok(Box::new(DigitScoreNet::new(path, context.denoised()?.time().clone())))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "digit-score-net",
-    DigitScoreNetConfig,
-    "convolutional score network for the angle of a 28x28 digit (16,185 parameters)",
-    r#"{"type": "digit-score-net"}"#
-);
 
 /// Four convolutions 1-4-8-16-32 (3x3, batch norm, ReLU; pooling after all but the third), then
 /// 288 features and the time through 32-16-1 (batch norm, ReLU).

@@ -2,22 +2,19 @@
 
 use isotropy_core::{
     Error, KernelOfTime, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Result,
-    Scale, ScoreModel, State, TimeDomain, Xi,
-    representation::as_type,
-    schemars::{self, JsonSchema},
+    Scale, ScoreModel, State, TimeDomain, Xi, component, config, representation::as_type,
 };
 use isotropy_images::action::image_motion::{ImageMotion, MotionFrame};
 use isotropy_images::action::motion::{quarter, turn};
 use isotropy_images::classifier::{convolution, normalised};
-use serde::{Deserialize, Serialize};
 use tch::nn::{self, ModuleT};
 use tch::{Kind, Tensor};
 
 /// The score network for motions of an image: convolutions as in `digit-score-net`, wider. It sees the
 /// moved image, the total motion of the lift and the time, and predicts the preconditioned score of
 /// turn and shift in the frame of the drive.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct MotionScoreNetConfig {
     /// Channels of the first convolution; the others have 2, 4 and 8 times as many.
     #[schemars(range(min = 1, max = 512))]
@@ -33,20 +30,16 @@ impl Default for MotionScoreNetConfig {
     }
 }
 
-#[typetag::serde(name = "motion-score-net")]
+#[component(
+    "motion-score-net",
+    "convolutional score network for turn and shift of an image",
+    r#"{"type": "motion-score-net", "channels": 4, "hidden": 32}"#
+)]
 impl ModelConfig for MotionScoreNetConfig {
     fn build(&self, path: &nn::Path, context: &ModelContext) -> Result<Box<dyn ScoreModel>> {
         Ok(Box::new(MotionScoreNet::new(self, path, context)?))
     }
 }
-
-isotropy_core::register!(
-    "model",
-    "motion-score-net",
-    MotionScoreNetConfig,
-    "convolutional score network for turn and shift of an image",
-    r#"{"type": "motion-score-net", "channels": 4, "hidden": 32}"#
-);
 
 /// Halvings of the image.
 const POOLINGS: u32 = 3;

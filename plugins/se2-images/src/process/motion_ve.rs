@@ -18,23 +18,20 @@ use isotropy_core::schedule::Family;
 use isotropy_core::{
     ClosedForm, Error, Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed, Prediction,
     PredictionKind, ProcessConfig, Representation, Result, Scale, ScheduleConfig, State, StateSpec,
-    Step, Stream, Terms, TimeDomain, Xi, probe_symmetry,
+    Step, Stream, Terms, TimeDomain, Xi, component, config, probe_symmetry,
     representation::as_type,
-    schemars::{self, JsonSchema},
 };
 use isotropy_diffusion::clock::Clock;
 use isotropy_diffusion::schedule::LinearSigmaConfig;
 use isotropy_images::action::image_motion::ImageMotion;
 use isotropy_images::action::motion::Motion;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
 /// Brownian motion of turn and shift in the frame of the drive `image-motion`, each with its own
 /// schedule. In the body frame its law is the product of those of angle and shift; in the space frame
 /// the shift is turned along. Starts at the state that the sampler is given.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct MotionVeConfig {
     /// Standard deviation of the angle, radians: a variance-exploding schedule.
     #[serde(default = "angle")]
@@ -69,7 +66,11 @@ fn start() -> f64 {
     1e-3
 }
 
-#[typetag::serde(name = "motion-ve")]
+#[component(
+    "motion-ve",
+    "Brownian motion of turn and shift (SE(2)), in the body or the space frame",
+    r#"{"type": "motion-ve", "angle": {"type": "ve-linear", "sigma_max": 2.5, "floor": 0.02}, "shift": {"type": "ve-linear", "sigma_max": 6.0, "floor": 0.05}, "steps": 100}"#
+)]
 impl ProcessConfig for MotionVeConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         let Some(motion) = as_type::<ImageMotion>(drive.as_ref()).copied() else {
@@ -96,14 +97,6 @@ impl ProcessConfig for MotionVeConfig {
         Ok(Box::new(MotionVe { drive, motion, clocks }))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "motion-ve",
-    MotionVeConfig,
-    "Brownian motion of turn and shift (SE(2)), in the body or the space frame",
-    r#"{"type": "motion-ve", "angle": {"type": "ve-linear", "sigma_max": 2.5, "floor": 0.02}, "shift": {"type": "ve-linear", "sigma_max": 6.0, "floor": 0.05}, "steps": 100}"#
-);
 
 /// The running process.
 #[derive(Debug)]

@@ -10,10 +10,8 @@
 use isotropy_core::{
     Error, Kernel, NoiseOperator, NoisingProcess, Perturbed, Prediction, ProcessConfig,
     Representation, Result, Scale, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi,
-    probe_symmetry,
-    schemars::{self, JsonSchema},
+    component, config, probe_symmetry,
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -24,8 +22,8 @@ const SIGMA_FLOOR_DEGREES: f64 = 0.01;
 
 /// The noise of the published code for rotated digits: kernel up to 45 degrees, sampled with a
 /// heuristic beta(t) that does not belong to it. For repeating published numbers only.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
+#[derive(Clone)]
 pub struct PublishedVeConfig {
     /// Number of steps `T`; times are 0 .. T-1, and the network sees `t / T`.
     #[serde(default = "ten")]
@@ -37,8 +35,8 @@ pub struct PublishedVeConfig {
 }
 
 /// What the sampler takes for the noise of the reverse process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reversal {
     /// `beta(t) = (sqrt(3)/2) 180 t` degrees, as published. It does not belong to the kernel.
     #[default]
@@ -51,7 +49,11 @@ fn ten() -> u32 {
     10
 }
 
-#[typetag::serde(name = "digits-published-ve")]
+#[component(
+    "digits-published-ve",
+    "rotated digits as published: sigma up to 45 degrees, heuristic sampler noise",
+    r#"{"type": "digits-published-ve", "steps": 100, "reversal": "exact"}"#
+)]
 impl ProcessConfig for PublishedVeConfig {
     fn build(&self, drive: Arc<dyn Representation>) -> Result<Box<dyn NoisingProcess>> {
         let fields = drive.drive().ok_or_else(|| {
@@ -77,14 +79,6 @@ impl ProcessConfig for PublishedVeConfig {
         Ok(Box::new(PublishedVe { drive, time, steps, reversal: self.reversal }))
     }
 }
-
-isotropy_core::register!(
-    "process",
-    "digits-published-ve",
-    PublishedVeConfig,
-    "rotated digits as published: sigma up to 45 degrees, heuristic sampler noise",
-    r#"{"type": "digits-published-ve", "steps": 100, "reversal": "exact"}"#
-);
 
 /// The running process. Coordinates are in radians, as everywhere.
 #[derive(Debug)]

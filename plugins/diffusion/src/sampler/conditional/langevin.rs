@@ -4,16 +4,13 @@ use super::walk::{Walk, joins, reverse_rate};
 use crate::integrate::grid::{Grid, Spacing};
 use isotropy_core::{
     ClosedForm, Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled,
-    Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi,
-    sampler::accept,
-    schemars::{self, JsonSchema},
+    Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi, component, config, sampler::accept,
 };
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Where the noise of the known values comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Context {
     /// Fresh noise each time, independent of all other: `y_c,t ~ p_t(. | y_c)`.
     #[default]
@@ -24,8 +21,8 @@ pub enum Context {
 }
 
 /// What the Langevin moves are preconditioned with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Langevin {
     /// The covariance of the process at the query points: `K_qq` times the query block of the score, noise coloured by a
     /// root of `K_qq`. How fast the moves mix does not depend on how well `K` is conditioned.
@@ -40,8 +37,8 @@ pub enum Langevin {
 }
 
 /// What `lambda` multiplies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tempering {
     /// The score alone.
     #[default]
@@ -51,8 +48,8 @@ pub enum Tempering {
 }
 
 /// At which time of a step from `t` down to `s` things are evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Times {
     /// The reverse step at `t` with the known values noised to `t` and the rate averaged over the step, the Langevin
     /// moves at `s` with the known values noised to `s`: model and known values are always at the time at which the
@@ -80,8 +77,8 @@ pub enum Times {
 /// Known and query points may coincide. Under a limiting kernel with white noise the two then carry noise of their own
 /// (each entry of a list counts as a point), and the query is held by the model alone; under a smooth kernel the
 /// covariance is singular but for its jitter.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct ConditionalLangevinConfig {
     /// Number of steps; null for all steps of a discrete process, 100 in continuous time.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -150,7 +147,11 @@ impl Default for ConditionalLangevinConfig {
     }
 }
 
-#[typetag::serde(name = "conditional-langevin")]
+#[component(
+    "conditional-langevin",
+    "query points given known ones: reverse steps of the joint process with Langevin corrections",
+    r#"{"type": "conditional-langevin", "steps": 50, "inner_steps": 5, "tau": 0.5}"#
+)]
 impl SamplerConfig for ConditionalLangevinConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
         let spacing = Spacing::new(self.steps, self.grid, self.rho)?;
@@ -169,14 +170,6 @@ impl SamplerConfig for ConditionalLangevinConfig {
         Ok(Box::new(ConditionalLangevin { spacing, config: self.clone() }))
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "conditional-langevin",
-    ConditionalLangevinConfig,
-    "query points given known ones: reverse steps of the joint process with Langevin corrections",
-    r#"{"type": "conditional-langevin", "steps": 50, "inner_steps": 5, "tau": 0.5}"#
-);
 
 #[derive(Debug)]
 pub(super) struct ConditionalLangevin {

@@ -4,10 +4,8 @@ use super::walk::joins;
 use crate::observed;
 use isotropy_core::{
     Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,
-    SamplerConfig, ScoreModel, State, Terms, Xi,
-    schemars::{self, JsonSchema},
+    SamplerConfig, ScoreModel, State, Terms, Xi, component, config,
 };
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Draws known and query points together, without regard to what is known, and keeps a draw `(f_c, f)` with probability
@@ -18,8 +16,7 @@ use tch::{Kind, Tensor};
 /// Functions for which no draw was kept in `attempts` rounds come out as NaN, which the run counts. Where nothing is
 /// known the first draw is kept. Its draws are not moved with the input: acceptance looks at distances alone, so the law
 /// is symmetric, but a run has no transform.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[config]
 pub struct RejectionConfig {
     /// The sampler of the joint law.
     pub sampler: Box<dyn SamplerConfig>,
@@ -42,7 +39,11 @@ fn attempts() -> u32 {
     1000
 }
 
-#[typetag::serde(name = "rejection")]
+#[component(
+    "rejection",
+    "query points given few known ones: joint samples are kept where they agree",
+    r#"{"type": "rejection", "sampler": {"type": "replacement", "steps": 50}}"#
+)]
 impl SamplerConfig for RejectionConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
         if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
@@ -56,14 +57,6 @@ impl SamplerConfig for RejectionConfig {
         Ok(Box::new(Rejection { sampler, tolerance: self.tolerance, attempts: self.attempts }))
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "rejection",
-    RejectionConfig,
-    "query points given few known ones: joint samples are kept where they agree",
-    r#"{"type": "rejection", "sampler": {"type": "replacement", "steps": 50}}"#
-);
 
 #[derive(Debug)]
 struct Rejection {

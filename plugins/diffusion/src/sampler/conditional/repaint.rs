@@ -4,15 +4,12 @@ use super::walk::{Walk, joins, reverse_rate};
 use crate::integrate::grid::{Grid, Spacing};
 use isotropy_core::{
     ClosedForm, Error, Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,
-    SamplerConfig, ScoreModel, State, Step,
-    sampler::accept,
-    schemars::{self, JsonSchema},
+    SamplerConfig, ScoreModel, State, Step, component, config, sampler::accept,
 };
-use serde::{Deserialize, Serialize};
 
 /// The reverse step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[config]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reverse {
     /// Of the reverse SDE.
     #[default]
@@ -24,8 +21,8 @@ pub enum Reverse {
 /// RePaint (Lugmayr et al. 2022, algorithm 1): after every `jump` reverse steps the query is noised back to where they
 /// began, by the exact transition of the process, and the steps are made again, `repeats` times in all. The known values
 /// are noised anew, independently, for each reverse step. With one repeat this is `replacement`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct RepaintConfig {
     /// Number of steps, repeats not counted; null for all steps of a discrete process, 100 in continuous time.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -58,7 +55,11 @@ impl Default for RepaintConfig {
     }
 }
 
-#[typetag::serde(name = "repaint")]
+#[component(
+    "repaint",
+    "query points given known ones, with steps repeated after noise was added again (RePaint)",
+    r#"{"type": "repaint", "steps": 50, "repeats": 5}"#
+)]
 impl SamplerConfig for RepaintConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
         let spacing = Spacing::new(self.steps, self.grid, self.rho)?;
@@ -70,14 +71,6 @@ impl SamplerConfig for RepaintConfig {
         Ok(Box::new(Repaint { spacing, config: self.clone() }))
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "repaint",
-    RepaintConfig,
-    "query points given known ones, with steps repeated after noise was added again (RePaint)",
-    r#"{"type": "repaint", "steps": 50, "repeats": 5}"#
-);
 
 #[derive(Debug)]
 struct Repaint {

@@ -2,16 +2,12 @@
 
 use super::langevin::{ConditionalLangevin, ConditionalLangevinConfig};
 use crate::integrate::grid::{Grid, Spacing};
-use isotropy_core::{
-    Result, Sampler, SamplerConfig,
-    schemars::{self, JsonSchema},
-};
-use serde::{Deserialize, Serialize};
+use isotropy_core::{Result, Sampler, SamplerConfig, component, config};
 
 /// `conditional-langevin` without inner steps (Song et al. 2021, appendix I.2; "replacement" after Ho et al. 2022). A
 /// baseline: its law is not the conditional law of the model, whatever the number of steps.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[config(default)]
+#[derive(Clone)]
 pub struct ReplacementConfig {
     /// Number of steps; null for all steps of a discrete process, 100 in continuous time.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -29,7 +25,11 @@ impl Default for ReplacementConfig {
     }
 }
 
-#[typetag::serde(name = "replacement")]
+#[component(
+    "replacement",
+    "query points given known ones, which replace the model's at each time (a biased baseline)",
+    r#"{"type": "replacement", "steps": 50}"#
+)]
 impl SamplerConfig for ReplacementConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
         let spacing = Spacing::new(self.steps, self.grid, self.rho)?;
@@ -37,11 +37,3 @@ impl SamplerConfig for ReplacementConfig {
         Ok(Box::new(ConditionalLangevin { spacing, config }))
     }
 }
-
-isotropy_core::register!(
-    "sampler",
-    "replacement",
-    ReplacementConfig,
-    "query points given known ones, which replace the model's at each time (a biased baseline)",
-    r#"{"type": "replacement", "steps": 50}"#
-);
