@@ -13,6 +13,7 @@ pub mod dataset;
 mod error;
 pub mod evaluation;
 pub mod group;
+mod kernel_law;
 pub mod model;
 pub mod objective;
 pub mod prediction;
@@ -31,12 +32,12 @@ pub use dataset::{Dataset, LoadContext, Split};
 pub use error::{Error, Result};
 pub use evaluation::{Better, Evaluation, Measured, Metric, Plot, Services};
 pub use group::{FiniteGroup, Group, LieGroup};
+pub use kernel_law::{KernelLaw, TerminalMismatch};
 pub use model::{Linearised, ModelContext, PullBack, Regression, ScoreModel};
 pub use objective::{Averages, Columns, Loss, LossContext, Objective};
 pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
 pub use process::{
-    ClosedForm, KernelOfState, KernelOfTime, NoiseOperator, NoisingProcess, Step, TerminalMismatch,
-    Terms, TimeDomain, probe_symmetry,
+    ClosedForm, ClosedForms, NoiseOperator, NoisingProcess, Step, Terms, TimeDomain, probe_symmetry,
 };
 pub use registry::{
     Component, CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig, ModelConfig,

@@ -2,8 +2,8 @@
 //! take it out again.
 
 use crate::{
-    Drive, Error, Kernel, Perturbed, Prediction, PredictionKind, Representation, Result, Root,
-    Scale, State, StateSpec, Stream, Xi,
+    Drive, Error, KernelLaw, Perturbed, Prediction, PredictionKind, Representation, Result, Root,
+    State, StateSpec, Stream, Xi,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -150,6 +150,14 @@ pub enum NoiseOperator {
 }
 
 impl NoiseOperator {
+    /// Noise of scale 1: white, or coloured by a root.
+    pub fn unit(colour: Option<Root>) -> Self {
+        match colour {
+            Some(root) => Self::Coloured { scale: 1.0, root },
+            None => Self::White(1.0),
+        }
+    }
+
     /// The scale `g`.
     pub fn scale(&self) -> f64 {
         match self {
@@ -160,6 +168,7 @@ impl NoiseOperator {
     /// White noise to noise.
     pub fn apply(&self, z: &Tensor) -> Tensor {
         match self {
+            Self::White(1.0) => z.shallow_clone(),
             Self::White(scale) => z * *scale,
             Self::Coloured { scale, root } => root.apply(z) * *scale,
         }
@@ -184,37 +193,15 @@ pub struct Terms {
     pub h: Option<Xi>,
 }
 
-/// By how much the law at the time at which samplers start differs from the prior, for a process
-/// whose kernel and prior are Gaussian in the coordinates. A likelihood is off by as much.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TerminalMismatch {
-    /// Factor with which the clean coordinates are still there (0 when the prior is reached), counted
-    /// from the centre of the prior.
-    pub mean: f64,
-    /// Standard deviation of the kernel over that of the prior (1 when the prior is reached).
-    pub std: f64,
-}
-
-impl TerminalMismatch {
-    /// Relative entropy of the terminal law of one clean coordinate to the prior, in nats:
-    /// `KL(N(mean d, std^2) || N(0, 1))` with `d` the distance of the clean coordinate from the
-    /// centre of the prior in units of the prior's standard deviation. Averaged over data and summed
-    /// over coordinates it bounds that of the whole law (relative entropy is convex).
-    pub fn nats(&self, distance: f64) -> f64 {
-        let excess = self.std * self.std - 1.0;
-        0.5 * (excess - excess.ln_1p() + (self.mean * distance).powi(2))
-    }
-}
-
 /// What a process may have in closed form beside its [`Terms`]: declared, so that a sampler that
 /// needs it is refused before the first step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedForm {
-    /// [`NoisingProcess::clean`].
+    /// [`ClosedForms::clean`].
     Clean,
-    /// [`NoisingProcess::posterior`].
+    /// [`ClosedForms::posterior`].
     Posterior,
-    /// [`NoisingProcess::transition`].
+    /// [`ClosedForms::transition`].
     Transition,
     /// [`Terms::h`]: the process is a bridge to a known end.
     HTerm,
@@ -225,30 +212,134 @@ impl ClosedForm {
     ///
     /// # Errors `Unsupported`, naming the process and what it lacks.
     pub fn of(self, process: &dyn NoisingProcess) -> Result<()> {
-        if process.closed_forms().contains(&self) {
-            return Ok(());
+        match process.closed_forms() {
+            Some(forms) if forms.forms().contains(&self) => Ok(()),
+            _ => Err(Error::Unsupported(format!("{} has no {}", process.name(), self.words()))),
         }
-        let what = match self {
+    }
+
+    fn words(self) -> &'static str {
+        match self {
             Self::Clean => "estimate of the clean state",
             Self::Posterior => "closed-form posterior",
             Self::Transition => "closed-form transition",
             Self::HTerm => "h-term: it is no bridge",
-        };
-        Err(missing(process.name(), what))
+        }
     }
 }
 
-fn missing(process: String, what: &str) -> Error {
-    Error::Unsupported(format!("{process} has no {what}"))
+fn lacks<T>(form: ClosedForm) -> Result<T> {
+    Err(Error::Unsupported(format!("the process has no {}", form.words())))
 }
 
-/// The kernel as a function of the times of a batch, given in a shape that broadcasts against the
-/// coefficients (`[B, 1, ..]`).
-pub type KernelOfTime = Arc<dyn Fn(&Tensor) -> Kernel + Send + Sync>;
+/// What a process knows in closed form: [`ClosedForms::forms`] says which of the others are there.
+pub trait ClosedForms {
+    /// The forms that are there.
+    fn forms(&self) -> &'static [ClosedForm];
 
-/// The kernel as a function of a state and the times `[B]` of its batch, with the colour that its points
-/// give it.
-pub type KernelOfState = Arc<dyn Fn(&State, &Tensor) -> Result<Kernel> + Send + Sync>;
+    /// The estimate of the clean state: for a last step without noise, clamping, self-conditioning.
+    ///
+    /// # Errors `Unsupported` where it is not declared; as for [`NoisingProcess::terms`].
+    fn clean(&self, _state: &State, _t: f64, _prediction: &Prediction) -> Result<State> {
+        lacks(ClosedForm::Clean)
+    }
+
+    /// A draw from `p(x_to | x_from, prediction)` with unit-scale noise `z`, already coloured
+    /// ([`KernelLaw::unit_noise`]): ancestral, DDIM (scaled `z`) and discrete bridges.
+    ///
+    /// # Errors `Unsupported` where it is not declared; as for [`NoisingProcess::terms`].
+    fn posterior(
+        &self,
+        _state: &State,
+        _step: Step,
+        _prediction: &Prediction,
+        _z: &Xi,
+    ) -> Result<State> {
+        lacks(ClosedForm::Posterior)
+    }
+
+    /// A draw from the forward transition from time `from` up to time `to` (re-noising), with
+    /// unit-scale noise `z`, already coloured.
+    ///
+    /// # Errors `Unsupported` where it is not declared.
+    fn transition(&self, _state: &State, _from: f64, _to: f64, _z: &Xi) -> Result<State> {
+        lacks(ClosedForm::Transition)
+    }
+}
+
+impl dyn NoisingProcess + '_ {
+    fn form(&self, form: ClosedForm) -> Result<&dyn ClosedForms> {
+        form.of(self)?;
+        Ok(self.closed_forms().expect("the form was found there"))
+    }
+
+    /// [`ClosedForms::clean`].
+    ///
+    /// # Errors
+    /// As there; names the process that has none.
+    pub fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
+        self.form(ClosedForm::Clean)?.clean(state, t, prediction)
+    }
+
+    /// [`ClosedForms::posterior`].
+    ///
+    /// # Errors
+    /// As there; names the process that has none.
+    pub fn posterior(
+        &self,
+        state: &State,
+        step: Step,
+        prediction: &Prediction,
+        z: &Xi,
+    ) -> Result<State> {
+        self.form(ClosedForm::Posterior)?.posterior(state, step, prediction, z)
+    }
+
+    /// [`ClosedForms::transition`].
+    ///
+    /// # Errors
+    /// As there; names the process that has none.
+    pub fn transition(&self, state: &State, from: f64, to: f64, z: &Xi) -> Result<State> {
+        self.form(ClosedForm::Transition)?.transition(state, from, to, z)
+    }
+
+    /// [`NoisingProcess::kernel`] where it is Gaussian.
+    pub fn gaussian_kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        self.kernel().filter(|law| law.gaussian())
+    }
+
+    /// [`KernelLaw::level`]; `None` where there is no law either.
+    pub fn level(&self, t: f64) -> Option<f64> {
+        self.kernel()?.level(t)
+    }
+
+    /// [`KernelLaw::time_of_level`]; `None` where there is no law either.
+    pub fn time_of_level(&self, level: f64) -> Option<f64> {
+        self.kernel()?.time_of_level(level)
+    }
+
+    /// [`KernelLaw::known_end`]; `None` where there is no law either.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn known_end(&self, state: &State) -> Result<Option<Xi>> {
+        self.kernel().map_or(Ok(None), |law| law.known_end(state))
+    }
+
+    /// [`KernelLaw::unit_noise`]; white where there is no law.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unit_noise(&self, state: &State) -> Result<Vec<NoiseOperator>> {
+        match self.kernel() {
+            Some(law) => law.unit_noise(state),
+            None => {
+                let factors = self.fields().xi_shape(&state.spec()).len();
+                Ok((0..factors).map(|_| NoiseOperator::White(1.0)).collect())
+            }
+        }
+    }
+}
 
 /// A process that turns data into noise by moving points along the fields of a drive.
 pub trait NoisingProcess: Send + std::fmt::Debug {
@@ -310,27 +401,12 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// When there is a density that cannot be computed at this state.
     fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>>;
 
-    /// By how much the law at `time().prior` is not the prior; `None` where the process cannot say.
-    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
-        None
-    }
-
     /// Whether a model that predicts this kind can drive the process. What each purpose needs of a
     /// prediction ([`PredictionKind::can_drive`]) is another question.
     ///
     /// # Errors `Unsupported` with the reason.
     fn accepts_prediction(&self, _kind: PredictionKind) -> Result<()> {
         Ok(())
-    }
-
-    /// The coordinates of the known end that [`Kernel::shift`] multiplies, batch first: the limiting
-    /// mean of an Ornstein-Uhlenbeck or Gaussian process, the other end of a bridge. `None` where the
-    /// kernel has no shift.
-    ///
-    /// # Errors
-    /// When the state lacks what the end depends on.
-    fn known_end(&self, _state: &State) -> Result<Option<Xi>> {
-        Ok(None)
     }
 
     /// [`NoisingProcess::prior_log_prob`] of the point itself, whatever its unwrapped coordinates: where
@@ -348,111 +424,14 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// When the prediction cannot drive this process.
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms>;
 
-    /// The kernel at time `t`, if it is Gaussian in the coefficients.
-    fn kernel(&self, t: f64) -> Option<Kernel>;
-
-    /// The kernel at time `t` for the points of a state, where its colour depends on them (on the index
-    /// set of a field); else [`NoisingProcess::kernel`].
-    ///
-    /// # Errors
-    /// When the state lacks what the kernel depends on.
-    fn kernel_at(&self, _state: &State, t: f64) -> Result<Option<Kernel>> {
-        Ok(self.kernel(t))
-    }
-
-    /// The kernel as a function that a model can keep: preconditioners (EDM, DDBM) scale inputs and
-    /// outputs by it, for the times of a batch. Without a colour that depends on the state.
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
+    /// The law of the kernel, where the process has one in closed form.
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
         None
     }
 
-    /// As [`NoisingProcess::kernel_of_time`], with the colour of the noise at the points of a state and
-    /// scales with as many axes as its value, for models that need both: oracles of fields. `None` where
-    /// the process has no Gaussian kernel.
-    fn kernel_of_state(&self) -> Option<KernelOfState> {
-        self.kernel(self.time().end)?;
-        let of_time = self.kernel_of_time()?;
-        Some(Arc::new(move |state: &State, t: &Tensor| {
-            let mut shape = vec![1; state.x().dim()];
-            shape[0] = -1;
-            Ok(of_time(&t.reshape(&shape)))
-        }))
-    }
-
-    /// Whether the noise of some factor has a colour, whatever the state: the default looks at the
-    /// kernel.
-    fn coloured(&self) -> bool {
-        self.kernel(self.time().end).is_some_and(|kernel| kernel.colour.iter().any(Option::is_some))
-    }
-
-    /// Where a process keeps the standard deviation of its kernel from falling further at the data end, the value at
-    /// which it does. The mean does not know of it.
-    fn std_floor(&self) -> f64 {
-        0.0
-    }
-
-    /// The noise level of the first factor at time `t`: `std / mean` of the kernel.
-    fn noise_level(&self, t: f64) -> Option<f64> {
-        match (self.kernel(t)?.mean.first()?, self.kernel(t)?.std.first()?) {
-            (Scale::Same(mean), Scale::Same(std)) => Some(std / mean),
-            _ => None,
-        }
-    }
-
-    /// The time at which [`NoisingProcess::noise_level`] takes a value, for grids that are spaced in
-    /// the noise level (Karras); by bisection, so the level has to grow with time. Clamped to the
-    /// time axis.
-    fn time_of_noise(&self, level: f64) -> Option<f64> {
-        let (mut low, mut high) = (self.time().start, self.time().end);
-        for _ in 0..60 {
-            let middle = 0.5 * (low + high);
-            if self.noise_level(middle)? < level { low = middle } else { high = middle }
-        }
-        Some(0.5 * (low + high))
-    }
-
-    /// Unit-scale noise of this process at `state` from standard normal numbers: coloured by the
-    /// root of the kernel, not yet horizontal. White processes return `z`.
-    ///
-    /// # Errors
-    /// When the state lacks what the colour depends on.
-    fn colour(&self, _state: &State, z: &Xi) -> Result<Xi> {
-        Ok(z.clone())
-    }
-
-    /// What of [`NoisingProcess::clean`], [`NoisingProcess::posterior`],
-    /// [`NoisingProcess::transition`] and [`Terms::h`] this process has.
-    fn closed_forms(&self) -> &'static [ClosedForm] {
-        &[]
-    }
-
-    /// The estimate of the clean state: for a last step without noise, clamping, self-conditioning.
-    ///
-    /// # Errors `Unsupported` when the process has none.
-    fn clean(&self, _state: &State, _t: f64, _prediction: &Prediction) -> Result<State> {
-        Err(missing(self.name(), "estimate of the clean state"))
-    }
-
-    /// A draw from `p(x_to | x_from, prediction)` with unit-scale noise `z`, already coloured
-    /// ([`Noise::unit`](crate::Noise::unit)): ancestral, DDIM (scaled `z`) and discrete bridges.
-    ///
-    /// # Errors `Unsupported` when the process has none.
-    fn posterior(
-        &self,
-        _state: &State,
-        _step: Step,
-        _prediction: &Prediction,
-        _z: &Xi,
-    ) -> Result<State> {
-        Err(missing(self.name(), "closed-form posterior"))
-    }
-
-    /// A draw from the forward transition from time `from` up to time `to` (re-noising), with
-    /// unit-scale noise `z`, already coloured.
-    ///
-    /// # Errors `Unsupported` when the process has none.
-    fn transition(&self, _state: &State, _from: f64, _to: f64, _z: &Xi) -> Result<State> {
-        Err(missing(self.name(), "closed-form transition"))
+    /// What is known in closed form beside the terms; `None` where nothing is.
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        None
     }
 
     /// Whether the law of the process on states of these shapes is symmetric under this action, so

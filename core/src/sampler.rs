@@ -1,8 +1,8 @@
 //! Samplers: from prior to data, blind to the geometry.
 
 use crate::{
-    Drive, Element, Error, NoisingProcess, Purpose, Representation, Result, ScoreModel, State,
-    Step, Streams, Terms, Xi,
+    Drive, Element, Error, NoiseOperator, NoisingProcess, Purpose, Representation, Result,
+    ScoreModel, State, Step, Streams, Terms, Xi,
 };
 
 /// What a sampler returns.
@@ -67,16 +67,25 @@ pub trait Sampler: Send + std::fmt::Debug {
 /// Where a sampler's noise comes from. Every draw goes through here, *after* colouring, so that the
 /// noise of a run can be moved with its input.
 pub trait Noise {
-    /// The noise of draw number `index` (unique in a run) at `state`: standard normal, coloured and
-    /// scaled by the terms, horizontal. Per square root of unit time.
+    /// The noise of draw number `index` (unique in a run) at `state`, with the shapes of `like`:
+    /// standard normal, scaled and coloured by one operator a factor ([`Terms::noise`], or
+    /// [`KernelLaw::unit_noise`](crate::KernelLaw::unit_noise) for steps that scale it themselves),
+    /// horizontal.
     ///
     /// # Errors
     /// When the noise cannot be transported.
-    fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi>;
+    fn draw(
+        &mut self,
+        index: u64,
+        state: &State,
+        like: &Xi,
+        noise: &[NoiseOperator],
+        drive: &dyn Drive,
+    ) -> Result<Xi>;
 
-    /// Noise of unit scale with the shapes of `like`, for steps that scale their noise themselves
-    /// ([`NoisingProcess::posterior`]): coloured by the process, horizontal. Standard normal where
-    /// the process is white and every direction is visible.
+    /// Noise of unit scale in the colour of a process, for steps that scale their noise themselves
+    /// ([`ClosedForms::posterior`](crate::ClosedForms::posterior)).
+    /// It is a draw: nothing but [`Noise::draw`] is ever written.
     ///
     /// # Errors
     /// When the noise cannot be coloured or transported.
@@ -86,7 +95,9 @@ pub trait Noise {
         state: &State,
         like: &Xi,
         process: &dyn NoisingProcess,
-    ) -> Result<Xi>;
+    ) -> Result<Xi> {
+        self.draw(index, state, like, &process.unit_noise(state)?, process.fields())
+    }
 }
 
 /// Noise from the run's streams.
@@ -107,25 +118,18 @@ fn normal_like(streams: &Streams, name: &str, index: u64, like: &Xi) -> Xi {
     like.map(|a| stream.normal(&a.size(), (a.kind(), a.device())))
 }
 
-fn colour(terms: &Terms, z: &Xi) -> Xi {
-    Xi(z.0.iter().zip(&terms.noise).map(|(z, noise)| noise.apply(z)).collect())
-}
-
 impl Noise for FreshNoise {
-    fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi> {
-        let z = normal_like(&self.streams, &self.name, index, &terms.drift);
-        Ok(drive.horizontal(state, &colour(terms, &z)))
-    }
-
-    fn unit(
+    fn draw(
         &mut self,
         index: u64,
         state: &State,
         like: &Xi,
-        process: &dyn NoisingProcess,
+        noise: &[NoiseOperator],
+        drive: &dyn Drive,
     ) -> Result<Xi> {
         let z = normal_like(&self.streams, &self.name, index, like);
-        Ok(process.fields().horizontal(state, &process.colour(state, &z)?))
+        let coloured = z.0.iter().zip(noise).map(|(z, noise)| noise.apply(z));
+        Ok(drive.horizontal(state, &Xi(coloured.collect())))
     }
 }
 
@@ -152,20 +156,15 @@ impl<N: Noise> RecordingNoise<N> {
 }
 
 impl<N: Noise> Noise for RecordingNoise<N> {
-    fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi> {
-        let xi = self.inner.draw(index, state, terms, drive)?;
-        self.draws.push((state.clone(), xi.clone()));
-        Ok(xi)
-    }
-
-    fn unit(
+    fn draw(
         &mut self,
         index: u64,
         state: &State,
         like: &Xi,
-        process: &dyn NoisingProcess,
+        noise: &[NoiseOperator],
+        drive: &dyn Drive,
     ) -> Result<Xi> {
-        let xi = self.inner.unit(index, state, like, process)?;
+        let xi = self.inner.draw(index, state, like, noise, drive)?;
         self.draws.push((state.clone(), xi.clone()));
         Ok(xi)
     }
@@ -199,22 +198,19 @@ pub struct TransportedNoise<'a> {
     h: &'a Element,
 }
 
-impl TransportedNoise<'_> {
-    fn next(&mut self, drive: &dyn Drive) -> Result<Xi> {
+impl Noise for TransportedNoise<'_> {
+    fn draw(
+        &mut self,
+        _: u64,
+        _: &State,
+        _: &Xi,
+        _: &[NoiseOperator],
+        drive: &dyn Drive,
+    ) -> Result<Xi> {
         let (state, xi) = self.draws.next().ok_or_else(|| {
-            crate::Error::Other("the second run drew more noise than the recorded one".into())
+            Error::Other("the second run drew more noise than the recorded one".into())
         })?;
         drive.transport(self.symmetry, self.h, &state, &xi)
-    }
-}
-
-impl Noise for TransportedNoise<'_> {
-    fn draw(&mut self, _: u64, _: &State, _: &Terms, drive: &dyn Drive) -> Result<Xi> {
-        self.next(drive)
-    }
-
-    fn unit(&mut self, _: u64, _: &State, _: &Xi, process: &dyn NoisingProcess) -> Result<Xi> {
-        self.next(process.fields())
     }
 }
 

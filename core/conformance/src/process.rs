@@ -184,7 +184,8 @@ impl Subject<'_> {
 
     /// The kernel at a time for the points of a state, if it is Gaussian with one scale for all factors.
     fn gauss(&self, state: &State, t: f64) -> Result<Option<Gauss>> {
-        Ok(self.process.kernel_at(state, t)?.and_then(scales))
+        let kernel = self.process.gaussian_kernel().map(|law| law.at(state, t)).transpose()?;
+        Ok(kernel.and_then(scales))
     }
 
     /// A time between the ends of the axis.

@@ -6,9 +6,9 @@ use super::CheckResult;
 use super::measure::{Found, Table, broken, cpu, relative};
 use isotropy_core::sampler::unobserved;
 use isotropy_core::{
-    Drive, Error, FreshNoise, ModelConfig, ModelContext, Noise, NoisingProcess, Prediction,
-    PredictionKind, ProcessConfig, RecordingNoise, Representation, RepresentationConfig, Result,
-    Sampled, Sampler, ScoreModel, State, Streams, Terms, Xi,
+    Drive, Error, FreshNoise, ModelConfig, ModelContext, Noise, NoiseOperator, NoisingProcess,
+    Prediction, PredictionKind, ProcessConfig, RecordingNoise, Representation,
+    RepresentationConfig, Result, Sampled, Sampler, ScoreModel, State, Streams, Xi,
 };
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -245,20 +245,16 @@ impl Numbered {
 }
 
 impl Noise for Numbered {
-    fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi> {
-        self.note(index);
-        self.inner.draw(index, state, terms, drive)
-    }
-
-    fn unit(
+    fn draw(
         &mut self,
         index: u64,
         state: &State,
         like: &Xi,
-        process: &dyn NoisingProcess,
+        noise: &[NoiseOperator],
+        drive: &dyn Drive,
     ) -> Result<Xi> {
         self.note(index);
-        self.inner.unit(index, state, like, process)
+        self.inner.draw(index, state, like, noise, drive)
     }
 }
 

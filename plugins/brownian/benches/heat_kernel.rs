@@ -67,7 +67,9 @@ fn steps(criterion: &mut Criterion) {
             bencher.iter(|| {
                 tch::no_grad(|| {
                     let terms = process.terms(&start, step, &prediction).expect("terms");
-                    let z = noise.draw(0, &start, &terms, process.fields()).expect("noise");
+                    let z = noise
+                        .draw(0, &start, &terms.drift, &terms.noise, process.fields())
+                        .expect("noise");
                     let xi = terms.preconditioned.sub(&terms.drift).add(&z);
                     process.fields().flow(&start, &xi)
                 })

@@ -60,7 +60,7 @@ impl Subject<'_> {
     /// A time at which the kernel is neither narrow nor flat.
     fn time(&self, level: f64) -> f64 {
         let time = self.process.time();
-        let t = self.process.time_of_noise(level).unwrap_or(0.5 * (time.start + time.end));
+        let t = self.process.time_of_level(level).unwrap_or(0.5 * (time.start + time.end));
         if time.discrete { t.round() } else { t }
     }
 

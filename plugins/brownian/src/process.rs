@@ -9,9 +9,9 @@
 use crate::heat_kernel::HeatKernel;
 use isotropy_core::schedule::Family;
 use isotropy_core::{
-    ClosedForm, Element, Error, Homogeneous, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
-    Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, Result, Scale,
-    ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, component,
+    ClosedForm, ClosedForms, Element, Error, Homogeneous, Kernel, KernelLaw, NoiseOperator,
+    NoisingProcess, Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, Result,
+    Scale, ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, component,
     config, probe_symmetry,
 };
 use isotropy_diffusion::clock::Clock;
@@ -64,6 +64,70 @@ impl Compact {
     }
 }
 
+/// Mean factors and standard deviations of the factors; in the compact ones the kernel has no more
+/// of a Gaussian than these.
+#[derive(Debug)]
+struct Scales {
+    /// Scales of the compact factors.
+    compact: Compact,
+    /// Mean factor and scale of the flat ones, on the same time axis.
+    flat: Clock,
+    /// Which factors are flat.
+    is_flat: Vec<bool>,
+    time: TimeDomain,
+}
+
+impl Scales {
+    /// `(mean, std)` of a flat or a compact factor at a time.
+    fn of(&self, is_flat: bool, t: f64) -> (f64, f64) {
+        if is_flat { self.flat.at(t) } else { (1.0, self.compact.at(t)) }
+    }
+}
+
+impl KernelLaw for Scales {
+    fn time(&self) -> &TimeDomain {
+        &self.time
+    }
+
+    fn scales(&self, t: f64) -> Kernel {
+        let factors = self.is_flat.iter().map(|&is_flat| self.of(is_flat, t));
+        let scales = factors.map(|(mean, std)| (Scale::Same(mean), Scale::Same(std)));
+        let (mean, std) = scales.unzip();
+        Kernel::new(mean, std)
+    }
+
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let options = (t.kind(), t.device());
+        let scales = self.is_flat.iter().map(|&is_flat| {
+            if is_flat {
+                let (mean, std) = self.flat.gather(t, options);
+                return (Scale::Each(mean), Scale::Each(std));
+            }
+            (Scale::Same(1.0), Scale::Each(self.compact.gather(t, options)))
+        });
+        let (mean, std) = scales.unzip();
+        Kernel::new(mean, std)
+    }
+
+    fn gaussian(&self) -> bool {
+        false
+    }
+
+    /// The variable of integration is one for all factors.
+    fn family(&self) -> Option<Family> {
+        match (self.is_flat.contains(&true), self.is_flat.contains(&false)) {
+            (true, false) => Some(Family::VariancePreserving),
+            (false, true) => Some(Family::VarianceExploding),
+            _ => None,
+        }
+    }
+
+    /// That of the compact factors.
+    fn level(&self, t: f64) -> Option<f64> {
+        Some(self.compact.at(t))
+    }
+}
+
 /// One factor of the drive with its kernel.
 #[derive(Debug)]
 enum Factor {
@@ -78,11 +142,7 @@ enum Factor {
 pub struct Brownian {
     drive: Arc<dyn Representation>,
     factors: Vec<Factor>,
-    /// Scales of the compact factors.
-    compact: Arc<Compact>,
-    /// Mean factor and scale of the flat ones, on the same time axis.
-    flat: Arc<Clock>,
-    time: TimeDomain,
+    scales: Arc<Scales>,
 }
 
 impl Brownian {
@@ -112,11 +172,12 @@ impl Brownian {
         if factors.iter().any(|factor| matches!(factor, Factor::Flat)) {
             time.prior = time.prior.min(flat.time.prior);
         }
-        let (compact, flat) = (Arc::new(Compact(compact)), Arc::new(flat));
-        let process = Self { drive, factors, compact, flat, time };
+        let is_flat = factors.iter().map(|factor| matches!(factor, Factor::Flat)).collect();
+        let scales = Scales { compact: Compact(compact), flat, is_flat, time };
+        let process = Self { drive, factors, scales: Arc::new(scales) };
         let gap = process.prior_gap();
         if gap > REFUSED {
-            let eps = process.compact.at(process.time.prior);
+            let eps = process.scales.compact.at(process.scales.time.prior);
             let message = format!(
                 "the schedule ends at standard deviation {eps}, where the density still deviates by {gap:.2} from the uniform prior"
             );
@@ -129,7 +190,7 @@ impl Brownian {
     /// By how much the density of the compact factors at the time of the prior deviates from the
     /// uniform one, at most and for a single clean point (0.01 is one per cent).
     pub fn prior_gap(&self) -> f64 {
-        let eps = self.compact.at(self.time.prior);
+        let eps = self.scales.compact.at(self.scales.time.prior);
         let gaps = self.factors.iter().map(|factor| match factor {
             Factor::Compact(kernel) => kernel.deviation(eps),
             Factor::Flat => 0.0,
@@ -139,7 +200,7 @@ impl Brownian {
 
     /// Standard deviation of the coefficients of compact factors at a time.
     pub fn scale(&self, t: f64) -> f64 {
-        self.compact.at(t)
+        self.scales.compact.at(t)
     }
 
     fn homogeneous(&self) -> &dyn Homogeneous {
@@ -148,20 +209,7 @@ impl Brownian {
 
     /// `(mean, std)` of a factor at a time.
     fn at(&self, factor: &Factor, t: f64) -> (f64, f64) {
-        match factor {
-            Factor::Compact(_) => (1.0, self.compact.at(t)),
-            Factor::Flat => self.flat.at(t),
-        }
-    }
-
-    fn kernel_at(&self, t: f64) -> Kernel {
-        let (mean, std) = self
-            .factors
-            .iter()
-            .map(|factor| self.at(factor, t))
-            .map(|(mean, std)| (Scale::Same(mean), Scale::Same(std)))
-            .unzip();
-        Kernel::new(mean, std)
+        self.scales.of(matches!(factor, Factor::Flat), t)
     }
 
     fn white(&self, state: &State, stream: &mut Stream) -> Xi {
@@ -175,7 +223,7 @@ impl Brownian {
 
     /// The score that a prediction stands for, horizontal.
     fn score(&self, state: &State, t: f64, prediction: &Prediction) -> Result<Xi> {
-        let score = self.kernel_at(t).score(prediction, None)?;
+        let score = self.scales.scales(t).score(prediction, None)?;
         Ok(self.fields().horizontal(state, &score))
     }
 }
@@ -206,7 +254,7 @@ impl NoisingProcess for Brownian {
     }
 
     fn time(&self) -> &TimeDomain {
-        &self.time
+        &self.scales.time
     }
 
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed> {
@@ -217,7 +265,7 @@ impl NoisingProcess for Brownian {
         for (k, (factor, z)) in self.factors.iter().zip(&z.0).enumerate() {
             match factor {
                 Factor::Compact(kernel) => {
-                    let eps = spread(&self.compact.gather(t, clean.options()), z.dim());
+                    let eps = spread(&self.scales.compact.gather(t, clean.options()), z.dim());
                     let (displacement, pull) = kernel.noise(z, &eps);
                     xi.push(displacement);
                     noise.push(pull);
@@ -225,7 +273,7 @@ impl NoisingProcess for Brownian {
                     stds.push(Scale::Each(eps));
                 }
                 Factor::Flat => {
-                    let (mean, std) = self.flat.gather(t, clean.options());
+                    let (mean, std) = self.scales.flat.gather(t, clean.options());
                     let (mean, std) = (spread(&mean, z.dim()), spread(&std, z.dim()));
                     let place = self.homogeneous().flat(clean, k)?;
                     xi.push((place * (&mean - 1.0)).addcmul(&std, z));
@@ -273,6 +321,10 @@ impl NoisingProcess for Brownian {
         Ok(Some(total))
     }
 
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        Some(Arc::clone(&self.scales) as Arc<dyn KernelLaw>)
+    }
+
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let score = self.score(state, step.from, prediction)?;
         let count = self.factors.len();
@@ -282,10 +334,10 @@ impl NoisingProcess for Brownian {
             let rate = match factor {
                 Factor::Compact(_) => {
                     drift.push(score.zeros_like());
-                    self.compact.rate(step)
+                    self.scales.compact.rate(step)
                 }
                 Factor::Flat => {
-                    let rate = self.flat.rate(step);
+                    let rate = self.scales.flat.rate(step);
                     drift.push(self.homogeneous().flat(state, k)? * (-0.5 * rate));
                     rate
                 }
@@ -300,30 +352,6 @@ impl NoisingProcess for Brownian {
             score: Some(score),
             h: None,
         })
-    }
-
-    fn kernel(&self, _t: f64) -> Option<Kernel> {
-        None // Not Gaussian in the compact factors.
-    }
-
-    /// Mean factors and standard deviations of the factors; in the compact ones the kernel has no
-    /// more of a Gaussian than these.
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        let (compact, flat) = (Arc::clone(&self.compact), Arc::clone(&self.flat));
-        let is_flat: Vec<bool> =
-            self.factors.iter().map(|factor| matches!(factor, Factor::Flat)).collect();
-        Some(Arc::new(move |t: &Tensor| {
-            let options = (t.kind(), t.device());
-            let scales = is_flat.iter().map(|&is_flat| {
-                if is_flat {
-                    let (mean, std) = flat.gather(t, options);
-                    return (Scale::Each(mean), Scale::Each(std));
-                }
-                (Scale::Same(1.0), Scale::Each(compact.gather(t, options)))
-            });
-            let (mean, std) = scales.unzip();
-            Kernel::new(mean, std)
-        }))
     }
 
     /// A score or the noise: there are no clean coordinates, and no field of coordinates.
@@ -341,11 +369,32 @@ impl NoisingProcess for Brownian {
         }
     }
 
-    fn noise_level(&self, t: f64) -> Option<f64> {
-        Some(self.compact.at(t))
+    /// The heat kernel is a function of the distance, and the drift in flat factors refers to their
+    /// origin: every symmetry that keeps both is one of the process, rotations among them.
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
+        symmetry.accepts(spec)?;
+        let (fields, homogeneous) = (self.fields(), self.homogeneous());
+        probe_symmetry(fields, symmetry, spec, |state| {
+            let shapes = fields.xi_shape(&state.spec());
+            let parts = self.factors.iter().zip(shapes).enumerate();
+            let drift = parts.map(|(k, (factor, shape))| match factor {
+                Factor::Compact(_) => Ok(Tensor::zeros(
+                    [&[state.batch_size()], shape.as_slice()].concat(),
+                    state.options(),
+                )),
+                Factor::Flat => Ok(homogeneous.flat(state, k)? * -0.5),
+            });
+            Ok(Xi(drift.collect::<Result<Vec<_>>>()?))
+        })
     }
 
-    fn closed_forms(&self) -> &'static [ClosedForm] {
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        Some(self)
+    }
+}
+
+impl ClosedForms for Brownian {
+    fn forms(&self) -> &'static [ClosedForm] {
         &[ClosedForm::Clean, ClosedForm::Transition]
     }
 
@@ -383,25 +432,6 @@ impl NoisingProcess for Brownian {
             });
         }
         Ok(self.fields().flow(state, &Xi(xi)))
-    }
-
-    /// The heat kernel is a function of the distance, and the drift in flat factors refers to their
-    /// origin: every symmetry that keeps both is one of the process, rotations among them.
-    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
-        symmetry.accepts(spec)?;
-        let (fields, homogeneous) = (self.fields(), self.homogeneous());
-        probe_symmetry(fields, symmetry, spec, |state| {
-            let shapes = fields.xi_shape(&state.spec());
-            let parts = self.factors.iter().zip(shapes).enumerate();
-            let drift = parts.map(|(k, (factor, shape))| match factor {
-                Factor::Compact(_) => Ok(Tensor::zeros(
-                    [&[state.batch_size()], shape.as_slice()].concat(),
-                    state.options(),
-                )),
-                Factor::Flat => Ok(homogeneous.flat(state, k)? * -0.5),
-            });
-            Ok(Xi(drift.collect::<Result<Vec<_>>>()?))
-        })
     }
 }
 

@@ -9,8 +9,8 @@ use common::{drive, failures, process};
 use isotropy_brownian::conformance::check_heat_process;
 use isotropy_conformance::Status;
 use isotropy_core::{
-    Kernel, NoiseOperator, NoisingProcess, Perturbed, Prediction, Representation, Result, State,
-    StateSpec, Step, Stream, Streams, Terms, TimeDomain,
+    ClosedForms, KernelLaw, NoiseOperator, NoisingProcess, Perturbed, Prediction, Representation,
+    Result, State, StateSpec, Step, Stream, Streams, Terms, TimeDomain,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -35,9 +35,6 @@ struct Wrong {
 }
 
 impl NoisingProcess for Wrong {
-    fn closed_forms(&self) -> &'static [isotropy_core::ClosedForm] {
-        self.inner.closed_forms()
-    }
     fn name(&self) -> String {
         format!("{:?}", self.mistake)
     }
@@ -50,8 +47,8 @@ impl NoisingProcess for Wrong {
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed> {
         let t = match self.mistake {
             Mistake::EpsForItsSquare => {
-                let eps = self.inner.noise_level(t.double_value(&[0])).unwrap();
-                t.full_like(self.inner.time_of_noise(eps * eps).unwrap().round())
+                let eps = self.inner.level(t.double_value(&[0])).unwrap();
+                t.full_like(self.inner.time_of_level(eps * eps).unwrap().round())
             }
             _ => t.shallow_clone(),
         };
@@ -80,14 +77,14 @@ impl NoisingProcess for Wrong {
         }
         Ok(terms)
     }
-    fn kernel(&self, t: f64) -> Option<Kernel> {
-        self.inner.kernel(t)
-    }
-    fn noise_level(&self, t: f64) -> Option<f64> {
-        self.inner.noise_level(t)
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        self.inner.kernel()
     }
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
         self.inner.symmetric_under(symmetry, spec)
+    }
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        self.inner.closed_forms()
     }
 }
 

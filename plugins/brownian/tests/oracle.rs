@@ -69,7 +69,7 @@ impl Case {
     }
 
     fn time(&self, eps: f64) -> f64 {
-        self.process.time_of_noise(eps).unwrap().round()
+        self.process.time_of_level(eps).unwrap().round()
     }
 }
 
@@ -197,7 +197,7 @@ fn reverse(case: &Case, model: &HeatMixture, start: State, streams: &Streams) ->
             return process.clean(&state, step.from, &prediction).unwrap();
         }
         let terms = process.terms(&state, step, &prediction).unwrap();
-        let z: Xi = noise.draw(k as u64, &state, &terms, fields).unwrap();
+        let z: Xi = noise.draw(k as u64, &state, &terms.drift, &terms.noise, fields).unwrap();
         state = fields.flow(&state, &terms.preconditioned.sub(&terms.drift).add(&z));
     }
     state

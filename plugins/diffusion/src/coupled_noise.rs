@@ -24,7 +24,7 @@
 use isotropy_core::representation::as_type;
 use isotropy_core::{
     Drive, Element, Error, Field, FreshNoise, Moves, Noise, NoiseOperator, NoisingProcess,
-    Representation, Result, State, Stream, Terms, Xi,
+    Representation, Result, State, Stream, Xi,
 };
 use isotropy_images::action::{Canonical, ImageInterpolation};
 use tch::{Kind, Tensor};
@@ -122,8 +122,15 @@ impl<'a> CoupledNoise<'a> {
 }
 
 impl Noise for CoupledNoise<'_> {
-    fn draw(&mut self, index: u64, state: &State, terms: &Terms, drive: &dyn Drive) -> Result<Xi> {
-        if terms.noise.iter().any(|noise| matches!(noise, NoiseOperator::Coloured { .. })) {
+    fn draw(
+        &mut self,
+        index: u64,
+        state: &State,
+        like: &Xi,
+        noise: &[NoiseOperator],
+        drive: &dyn Drive,
+    ) -> Result<Xi> {
+        if noise.iter().any(|noise| matches!(noise, NoiseOperator::Coloured { .. })) {
             return Err(Error::Unsupported(
                 "the colour of noise belongs to the state as it is, and coupled noise is drawn at \
                  its canonical form; draw fresh noise"
@@ -131,20 +138,8 @@ impl Noise for CoupledNoise<'_> {
             ));
         }
         let home = self.symmetry.act(&self.inverse, state)?;
-        let xi = self.inner.draw(index, &home, terms, drive)?;
+        let xi = self.inner.draw(index, &home, like, noise, drive)?;
         drive.transport(noise_action(self.symmetry), &self.canonical, &home, &xi)
-    }
-
-    fn unit(
-        &mut self,
-        index: u64,
-        state: &State,
-        like: &Xi,
-        process: &dyn NoisingProcess,
-    ) -> Result<Xi> {
-        let home = self.symmetry.act(&self.inverse, state)?;
-        let xi = self.inner.unit(index, &home, like, process)?;
-        process.fields().transport(noise_action(self.symmetry), &self.canonical, &home, &xi)
     }
 }
 

@@ -20,13 +20,13 @@ pub fn clean(
     let clean = if prediction.kind == PredictionKind::Clean {
         prediction.heads[0].clone()
     } else {
-        let kernel = process.kernel_of_time().ok_or_else(|| {
+        let kernel = process.gaussian_kernel().ok_or_else(|| {
             Error::Unsupported(format!("{} has no Gaussian kernel", process.name()))
         })?;
         let tau = coordinates.unwrapped(state);
         let mut shape = vec![1; tau.0[0].dim()];
         shape[0] = -1;
-        let kernel = kernel(&t.to_kind(tau.options().0).view(shape.as_slice()));
+        let kernel = kernel.tensors(&t.to_kind(tau.options().0).view(shape.as_slice()));
         let end = process.known_end(state)?;
         kernel.clean(prediction, &kernel.centred(&tau, end.as_ref()))?
     };
@@ -45,7 +45,7 @@ pub fn estimable(process: &dyn NoisingProcess, kind: PredictionKind) -> Result<(
         PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits => {
             refuse(format!("a prediction of kind {kind:?} holds no estimate of the clean image"))
         }
-        _ if process.kernel_of_time().is_none() => {
+        _ if process.gaussian_kernel().is_none() => {
             refuse(format!("{} has no Gaussian kernel", process.name()))
         }
         _ => Ok(()),

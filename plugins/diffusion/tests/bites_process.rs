@@ -7,9 +7,10 @@ use isotropy_conformance::process::{check_process, check_process_named};
 use isotropy_conformance::{CheckResult, Status};
 use isotropy_core::schedule::{Family, Schedule, Table};
 use isotropy_core::{
-    Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed, Prediction, PredictionKind,
-    ProcessConfig, Representation, RepresentationConfig, Result, Scale, ScheduleConfig, State,
-    StateSpec, Step, Stream, Streams, TerminalMismatch, Terms, TimeDomain, Xi,
+    ClosedForm, ClosedForms, Kernel, KernelLaw, NoiseOperator, NoisingProcess, Perturbed,
+    Prediction, PredictionKind, ProcessConfig, Representation, RepresentationConfig, Result, Scale,
+    ScheduleConfig, State, StateSpec, Step, Stream, Streams, TerminalMismatch, Terms, TimeDomain,
+    Xi,
 };
 use isotropy_diffusion as _;
 use isotropy_diffusion::schedule::conformance::check_schedule;
@@ -87,10 +88,41 @@ fn scaled(scales: Vec<Scale>, by: f64) -> Vec<Scale> {
     scales.into_iter().map(one).collect()
 }
 
-impl NoisingProcess for Wrong {
-    fn closed_forms(&self) -> &'static [isotropy_core::ClosedForm] {
-        self.right.closed_forms()
+/// The law of a kernel with something else in its place.
+#[derive(Debug)]
+struct WrongLaw {
+    right: Arc<dyn KernelLaw>,
+    mistake: Mistake,
+}
+
+impl KernelLaw for WrongLaw {
+    fn time(&self) -> &TimeDomain {
+        self.right.time()
     }
+    fn scales(&self, t: f64) -> Kernel {
+        self.right.scales(t)
+    }
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let shifted = self.mistake == Mistake::KernelOfTimeShifted;
+        self.right.tensors(&if shifted { t * 0.9 } else { t.shallow_clone() })
+    }
+    fn family(&self) -> Option<Family> {
+        self.right.family()
+    }
+    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
+        self.right.known_end(state)
+    }
+    fn level(&self, t: f64) -> Option<f64> {
+        self.right.level(t)
+    }
+    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
+        let found = self.right.terminal_mismatch()?;
+        let hidden = self.mistake == Mistake::MismatchHidden;
+        Some(if hidden { TerminalMismatch { mean: 0.0, ..found } } else { found })
+    }
+}
+
+impl NoisingProcess for Wrong {
     fn name(&self) -> String {
         format!("{}, {:?}", self.right.name(), self.mistake)
     }
@@ -144,19 +176,8 @@ impl NoisingProcess for Wrong {
             _ => self.right.prior_log_prob(state),
         }
     }
-    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
-        let found = self.right.terminal_mismatch()?;
-        Some(if self.is(Mistake::MismatchHidden) {
-            TerminalMismatch { mean: 0.0, ..found }
-        } else {
-            found
-        })
-    }
     fn accepts_prediction(&self, kind: PredictionKind) -> Result<()> {
         self.right.accepts_prediction(kind)
-    }
-    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
-        self.right.known_end(state)
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let step = if self.is(Mistake::SwappedEndsIgnored) && step.from < step.to {
@@ -191,23 +212,26 @@ impl NoisingProcess for Wrong {
         }
         Ok(terms)
     }
-    fn kernel(&self, t: f64) -> Option<Kernel> {
-        self.right.kernel(t)
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        let (right, mistake) = (self.right.kernel()?, self.mistake);
+        Some(Arc::new(WrongLaw { right, mistake }))
     }
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        let right = self.right.kernel_of_time()?;
-        if self.is(Mistake::KernelOfTimeShifted) {
-            return Some(Arc::new(move |t: &Tensor| right(&(t * 0.9))));
-        }
-        Some(right)
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
+        self.right.symmetric_under(symmetry, spec)
     }
-    fn colour(&self, state: &State, z: &Xi) -> Result<Xi> {
-        self.right.colour(state, z)
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        self.right.closed_forms().map(|_| self as &dyn ClosedForms)
+    }
+}
+
+impl ClosedForms for Wrong {
+    fn forms(&self) -> &'static [ClosedForm] {
+        self.right.closed_forms().expect("asked for above").forms()
     }
     fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
         let found = self.right.clean(state, t, prediction)?;
         if self.is(Mistake::CleanWithoutMean) {
-            return Ok(self.widened(&found, self.noise_level(t).unwrap().hypot(1.0).recip()));
+            return Ok(self.widened(&found, self.right.level(t).unwrap().hypot(1.0).recip()));
         }
         Ok(found)
     }
@@ -226,7 +250,7 @@ impl NoisingProcess for Wrong {
             }
             // Standard deviations add up only as squares.
             Mistake::TransitionAddsStd => {
-                let std = |t| match self.right.kernel(t).unwrap().std[0] {
+                let std = |t| match self.right.kernel().unwrap().scales(t).std[0] {
                     Scale::Same(std) => std,
                     Scale::Each(_) => unreachable!("the kernel of one time has one scale"),
                 };
@@ -235,9 +259,6 @@ impl NoisingProcess for Wrong {
             }
             _ => self.right.transition(state, from, to, z),
         }
-    }
-    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
-        self.right.symmetric_under(symmetry, spec)
     }
 }
 

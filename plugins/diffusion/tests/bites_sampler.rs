@@ -64,12 +64,14 @@ impl Sampler for Wrong {
             let rate = terms.preconditioned.scale(weight).sub(&terms.drift);
             let number = if mistake == Mistake::OneNumberForAllDraws { 0 } else { k as u64 };
             let z = match mistake {
-                Mistake::NoiseOfItsOwn => own.draw(number, &state, &terms, drive)?,
+                Mistake::NoiseOfItsOwn => {
+                    own.draw(number, &state, &terms.drift, &terms.noise, drive)?
+                }
                 // A colour in fixed axes, put on after the noise has been moved.
                 Mistake::NoiseBeforeTransport => noise
-                    .draw(number, &state, &terms, drive)?
+                    .draw(number, &state, &terms.drift, &terms.noise, drive)?
                     .map(|z| z * Tensor::from_slice(&[1.05, 0.95])),
-                _ => noise.draw(number, &state, &terms, drive)?,
+                _ => noise.draw(number, &state, &terms.drift, &terms.noise, drive)?,
             };
             state = if k + 1 == steps.len() {
                 process.clean(&state, step.from, &prediction)?

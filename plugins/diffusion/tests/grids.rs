@@ -47,7 +47,7 @@ fn grids_end_exactly_at_the_end_of_the_axis() {
             for count in (1..=time.all_steps().unwrap_or(500).min(500)).step_by(stride) {
                 let spacing = Spacing::new(Some(count as u32), grid, 7.0).unwrap();
                 let Ok(steps) = spacing.steps(process.as_ref()) else {
-                    assert!(process.noise_level(time.start).is_none(), "{config} {grid:?}");
+                    assert!(process.level(time.start).is_none(), "{config} {grid:?}");
                     break;
                 };
                 assert_eq!(steps.len(), count, "{config} {grid:?}");

@@ -25,9 +25,9 @@ type Component = (f64, Vec<f64>, Vec<f64>);
 /// Mean and variance factor of the kernel at the least time.
 fn least(process: &dyn NoisingProcess) -> (f64, f64) {
     let (mean, ratio) = {
-        let kernel = process.kernel(process.time().start).unwrap();
+        let kernel = process.kernel().unwrap().scales(process.time().start);
         let isotropy_core::Scale::Same(mean) = kernel.mean[0] else { panic!("one time") };
-        (mean, process.noise_level(process.time().start).unwrap())
+        (mean, process.level(process.time().start).unwrap())
     };
     (mean, (mean * ratio).powi(2))
 }
@@ -73,7 +73,7 @@ fn numbers(on: &str) -> (Vec<f64>, Vec<f64>) {
 /// What the prior's density says too much at the points where the flow ended, for Gaussian data:
 /// the mean of the law that is still there.
 fn excess_of_prior(process: &dyn NoisingProcess, end: &State, mean: &[f64], sd: &[f64]) -> Tensor {
-    let kernel = process.kernel(process.time().prior).unwrap();
+    let kernel = process.kernel().unwrap().scales(process.time().prior);
     let isotropy_core::Scale::Same(m) = kernel.mean[0] else { panic!("one time") };
     let tau = support::tau(process, end);
     let spread = Tensor::from_slice(sd).square() * m * m + (1.0 - m * m);
@@ -326,7 +326,7 @@ impl ScoreModel for FieldOracle {
 
     fn predict(&self, state: &State, t: &Tensor, _: bool) -> Result<Prediction> {
         let coordinates = self.process.fields().coordinates().unwrap();
-        let kernel = self.process.kernel(t.double_value(&[0])).unwrap();
+        let kernel = self.process.kernel().unwrap().scales(t.double_value(&[0]));
         let (Scale::Same(factor), Scale::Same(noise)) = (&kernel.mean[0], &kernel.std[0]) else {
             panic!("one time")
         };

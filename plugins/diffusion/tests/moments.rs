@@ -35,7 +35,7 @@ fn processes() -> Vec<(&'static str, Value)> {
 fn variance_error(process: &dyn NoisingProcess, sampler: &Value) -> [f64; 2] {
     let oracle = json!({"type": "gaussian-tau-oracle", "mean": MEAN, "std": SD});
     let oracle = model(oracle, process, 2);
-    let kernel = process.kernel(process.time().prior).unwrap();
+    let kernel = process.kernel().unwrap().scales(process.time().prior);
     let (Scale::Same(mean), Scale::Same(std)) = (&kernel.mean[0], &kernel.std[0]) else {
         panic!("one time")
     };

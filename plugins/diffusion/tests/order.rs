@@ -25,7 +25,7 @@ fn oracle() -> Value {
 
 /// Mean and variance of the noised data at a time, per coordinate.
 fn law(process: &dyn NoisingProcess, t: f64) -> (Tensor, Tensor) {
-    let kernel = process.kernel(t).unwrap();
+    let kernel = process.kernel().unwrap().scales(t);
     let (Scale::Same(mean), Scale::Same(std)) = (&kernel.mean[0], &kernel.std[0]) else {
         panic!("one time")
     };

@@ -83,7 +83,7 @@ fn new_processes_conform() {
 }
 
 fn scales(process: &dyn NoisingProcess, t: f64) -> (f64, f64) {
-    let kernel = process.kernel(t).unwrap();
+    let kernel = process.kernel().unwrap().scales(t);
     match (&kernel.mean[0], &kernel.std[0]) {
         (Scale::Same(mean), Scale::Same(std)) => (*mean, *std),
         _ => unreachable!("the kernel of one time has one scale"),
@@ -283,7 +283,7 @@ fn simulated_states_and_their_targets_agree_with_the_closed_form() {
     );
     let (exact, simulated) = (on(OU_EACH, POLAR), on(&mixture, POLAR));
     assert_eq!((exact.simulated_steps(), simulated.simulated_steps()), (0, 50));
-    assert!(simulated.kernel(0.5).is_none());
+    assert!(simulated.gaussian_kernel().is_none() && simulated.level(0.5).is_none());
     let points = 40_000_usize;
     let clean = plane(&[3.0, 1.0].repeat(points));
     for t in [0.1, 0.4] {
@@ -355,7 +355,7 @@ fn a_uniform_angle_keeps_the_symmetry_of_the_circle() {
 #[test]
 fn the_terminal_law_is_told_from_the_prior() {
     let vp = on(r#"{"type": "vp", "schedule": {"type": "linear-beta"}, "steps": null}"#, LINE);
-    let found = vp.terminal_mismatch().unwrap();
+    let found = vp.kernel().unwrap().terminal_mismatch().unwrap();
     let alpha_bar = (-10.05_f64).exp();
     assert!((found.mean - alpha_bar.sqrt()).abs() < 1e-12);
     assert!((found.std - (1.0 - alpha_bar).sqrt()).abs() < 1e-12);
@@ -365,13 +365,13 @@ fn the_terminal_law_is_told_from_the_prior() {
     let said = TerminalMismatch { mean: 0.1, std: s }.nats(3.0);
     assert!((said - by_hand).abs() < 1e-12, "{said} {by_hand}");
     assert!(found.nats(3.0) < 3e-4);
-    let sub = on(SUB_VP_CONTINUOUS, LINE).terminal_mismatch().unwrap();
+    let sub = on(SUB_VP_CONTINUOUS, LINE).kernel().unwrap().terminal_mismatch().unwrap();
     assert!((sub.std - (1.0 - alpha_bar)).abs() < 1e-12);
     let ve =
         r#"{"type": "ve", "schedule": {"type": "karras", "sigma_min": 0.002, "sigma_max": 80.0}}"#;
-    assert_eq!(on(ve, LINE).terminal_mismatch().unwrap().mean, 1.0);
+    assert_eq!(on(ve, LINE).kernel().unwrap().terminal_mismatch().unwrap().mean, 1.0);
     let template = r#"{"type": "ve", "schedule": {"type": "ve-linear", "sigma_max": 1.5}, "prior": "template"}"#;
-    assert!(on(template, LINE).terminal_mismatch().is_none());
+    assert!(on(template, LINE).kernel().unwrap().terminal_mismatch().is_none());
 }
 
 // EDM preconditioning.
@@ -496,7 +496,7 @@ fn log_normal_times_follow_their_law() {
         let clean = plane(&[0.5, -0.3].repeat(2000));
         objective.build().unwrap().loss(&probe, &clean, &context).unwrap();
         let t: Vec<f64> = Vec::try_from(&probe.0.borrow()[0]).unwrap();
-        let logs: Vec<f64> = t.iter().map(|t| process.noise_level(*t).unwrap().ln()).collect();
+        let logs: Vec<f64> = t.iter().map(|t| process.level(*t).unwrap().ln()).collect();
         let mean = logs.iter().sum::<f64>() / logs.len() as f64;
         let variance = logs.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / logs.len() as f64;
         assert!((mean + 1.2).abs() < 0.03, "{json}: mean {mean}");

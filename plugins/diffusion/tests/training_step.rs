@@ -88,7 +88,7 @@ fn the_published_network_has_1250_parameters_and_the_published_loss_when_it_pred
         // The target is -z / sigma: E of its square is 1 / sigma^2 for each of two coefficients.
         let expected: f64 = (1..=100)
             .map(|t| {
-                let kernel = process.kernel(f64::from(t)).unwrap();
+                let kernel = process.kernel().unwrap().scales(f64::from(t));
                 let isotropy_core::Scale::Same(std) = kernel.std[0] else { panic!() };
                 2.0 / (std * std) / 100.0
             })

@@ -199,8 +199,8 @@ impl Objective for BridgeDenoising {
             Error::config("", "this objective needs a `process`, and the experiment has none")
         })?;
         let time = process.time();
-        let bridge = process.kernel_of_time().is_some_and(|kernel| {
-            let probe = kernel(&Tensor::full([1, 1], time.start, tch::kind::DOUBLE_CPU));
+        let bridge = process.kernel().is_some_and(|kernel| {
+            let probe = kernel.tensors(&Tensor::full([1, 1], time.start, tch::kind::DOUBLE_CPU));
             BridgeScales::new(&probe, &DataMoments::default()).is_ok()
         });
         if !bridge {

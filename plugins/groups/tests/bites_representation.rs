@@ -312,9 +312,6 @@ impl NoisingProcess for Noise {
     fn terms(&self, _state: &State, _step: Step, _prediction: &Prediction) -> Result<Terms> {
         Err(isotropy_core::Error::Unsupported("only models are tested with this".into()))
     }
-    fn kernel(&self, _t: f64) -> Option<Kernel> {
-        None
-    }
     fn symmetric_under(&self, _symmetry: &dyn Representation, _spec: &StateSpec) -> Result<()> {
         Ok(())
     }

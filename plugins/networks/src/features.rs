@@ -2,7 +2,7 @@
 
 use crate::waves::Waves;
 use isotropy_core::{
-    Drive, Error, Field, KernelOfTime, Moves, NoisingProcess, Representation, Result, State,
+    Drive, Error, Field, KernelLaw, Moves, NoisingProcess, Representation, Result, State,
     StateSpec, TimeDomain, Xi, config,
 };
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct Features {
     width: i64,
     time: TimeDomain,
     drive: Arc<dyn Representation>,
-    kernel: Option<KernelOfTime>,
+    kernel: Option<Arc<dyn KernelLaw>>,
     waves: Waves,
 }
 
@@ -83,7 +83,7 @@ impl Features {
             width,
             time: process.time().clone(),
             drive: Arc::clone(process.drive()),
-            kernel: process.kernel_of_time(),
+            kernel: with_level(process),
             waves: Waves::new(frequencies),
         })
     }
@@ -118,7 +118,7 @@ impl Features {
                 Feature::LogNoise => {
                     let kernel =
                         self.kernel.as_ref().expect("checked when the features were built");
-                    let kernel = kernel(&t.unsqueeze(1));
+                    let kernel = kernel.tensors(&t.unsqueeze(1));
                     let one = t.ones_like().unsqueeze(1);
                     let noise = kernel.std[0].times(&one) / kernel.mean[0].times(&one);
                     columns.push(noise.log());
@@ -182,7 +182,7 @@ fn columns(
             _ => Err("the states have no context field `end` for this feature".into()),
         },
         Feature::Time => Ok(1),
-        Feature::LogNoise if process.kernel_of_time().is_none() => {
+        Feature::LogNoise if with_level(process).is_none() => {
             Err(format!("{} has no kernel for the feature `log-noise`", process.name()))
         }
         Feature::LogNoise => Ok(1),
@@ -207,4 +207,9 @@ fn log_r_unit(value: &Field) -> [Tensor; 2] {
     let x = &value.tensor;
     let r = x.norm_scalaropt_dim(2, [-1i64], true).clamp_min(SMALLEST_RADIUS);
     [flat(&r.log()), flat(&(x / r))]
+}
+
+/// The law of a kernel that has noise levels.
+fn with_level(process: &dyn NoisingProcess) -> Option<Arc<dyn KernelLaw>> {
+    process.kernel().filter(|law| law.level(law.time().end).is_some())
 }

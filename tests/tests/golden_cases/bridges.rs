@@ -4,9 +4,9 @@ use super::case::{Case, cases, excess, folder, own_folder, tensor};
 use super::images::{element, group, published};
 use super::words;
 use isotropy_core::{
-    Drive, Element, Field, ModelConfig, ModelContext, Moves, Noise, NoisingProcess, Prediction,
-    PredictionKind, Representation, RepresentationConfig, Result, SamplerConfig, ScoreModel, State,
-    Step, Terms, TimeDomain, Xi,
+    ClosedForms, Drive, Element, Field, ModelConfig, ModelContext, Moves, Noise, NoiseOperator,
+    NoisingProcess, Prediction, PredictionKind, Representation, RepresentationConfig, Result,
+    SamplerConfig, ScoreModel, State, Step, TimeDomain, Xi,
 };
 use isotropy_diffusion::model::{average_over, orbit};
 use isotropy_equivariant_bridges::model::{BridgeScales, DataMoments, Preconditioned, Scaling};
@@ -169,7 +169,8 @@ fn coefficients(case: &Case) {
     expected.assert_close("c_var", &batch.std.square());
     expected.assert_close("c_var", &pick(&|(_, _, std)| std * std));
     expected.assert_close("std", &batch.std);
-    let snr: Vec<f64> = times.iter().map(|t| bridge.noise_level(*t).unwrap().powi(-2)).collect();
+    let snr: Vec<f64> =
+        times.iter().map(|t| bridge.kernel().unwrap().level(*t).unwrap().powi(-2)).collect();
     expected.assert_close("snr", &Tensor::from_slice(&snr));
 }
 
@@ -179,7 +180,7 @@ fn scalings(case: &Case) {
     let t = tensor(&case.0["inputs"]["t"]);
     let expected = case.expected();
     let expected = Case(&expected);
-    let kernel = bridge.kernel_of_time().unwrap()(&t);
+    let kernel = bridge.kernel().unwrap().tensors(&t);
     if simple {
         // The baseline: the network as it is on the same bridge.
         for (key, value) in [("c_skip", 0.0), ("c_out", 1.0), ("c_in", 1.0), ("weight", 1.0)] {
@@ -318,12 +319,15 @@ fn karras(case: &Case) {
 struct Given(Tensor);
 
 impl Noise for Given {
-    fn draw(&mut self, index: u64, _: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
-        Ok(terms.noise[0].apply(&self.0.get(index as i64)).into())
-    }
-
-    fn unit(&mut self, index: u64, _: &State, _: &Xi, _: &dyn NoisingProcess) -> Result<Xi> {
-        Ok(self.0.get(index as i64).into())
+    fn draw(
+        &mut self,
+        index: u64,
+        _: &State,
+        _: &Xi,
+        noise: &[NoiseOperator],
+        _: &dyn Drive,
+    ) -> Result<Xi> {
+        Ok(noise[0].apply(&self.0.get(index as i64)).into())
     }
 }
 

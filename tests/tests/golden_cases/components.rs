@@ -90,7 +90,7 @@ fn mnist(case: &Case) {
     let (mut sigmas, mut betas, mut deltas) = (Vec::new(), Vec::new(), Vec::new());
     for (k, u) in numbers("t_over_T").into_iter().enumerate() {
         let t = u * steps;
-        match &process.kernel(t).unwrap().std[0] {
+        match &process.kernel().unwrap().scales(t).std[0] {
             Scale::Same(std) => sigmas.push(std.to_degrees()),
             Scale::Each(_) => panic!("the kernel at one time has one scale"),
         }

@@ -3,9 +3,9 @@
 use super::case::{Case, excess};
 use super::words;
 use isotropy_core::{
-    CovarianceKernelConfig, Drive, Field, ModelConfig, ModelContext, Moves, Noise, NoisingProcess,
-    ProcessConfig, RepresentationConfig, Result, SamplerConfig, ScoreModel, State, Streams, Terms,
-    Xi, sampler::unobserved,
+    CovarianceKernelConfig, Drive, Field, ModelConfig, ModelContext, Moves, Noise, NoiseOperator,
+    NoisingProcess, ProcessConfig, RepresentationConfig, Result, SamplerConfig, ScoreModel, State,
+    Streams, Xi, sampler::unobserved,
 };
 use isotropy_diffusion::integrate::FlowMethod;
 use isotropy_diffusion::likelihood::{LikelihoodOptions, Variable, log_likelihood};
@@ -172,12 +172,19 @@ impl Uncorrelated {
 }
 
 impl Noise for Uncorrelated {
-    fn draw(&mut self, _: u64, state: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
+    fn draw(
+        &mut self,
+        _: u64,
+        state: &State,
+        _: &Xi,
+        noise: &[NoiseOperator],
+        _: &dyn Drive,
+    ) -> Result<Xi> {
         let x = Self::with_constant(&[state.x()]);
         let z = Self::columns(&x, x.size()[1] - 1).view_as(state.x());
-        let noise = terms.noise[0].apply(&z);
-        self.there = Self::with_constant(&[state.x(), &noise]);
-        Ok(noise.into())
+        let drawn = noise[0].apply(&z);
+        self.there = Self::with_constant(&[state.x(), &drawn]);
+        Ok(drawn.into())
     }
 
     fn unit(
@@ -189,7 +196,7 @@ impl Noise for Uncorrelated {
     ) -> Result<Xi> {
         let count = like.single().numel() as i64 / self.members;
         let z = Self::columns(&self.there, count).view_as(like.single());
-        process.colour(state, &z.into())
+        Ok(process.unit_noise(state)?[0].apply(&z).into())
     }
 }
 

@@ -205,7 +205,7 @@ fn ou_marginal(case: &Case) {
     let mean = case.tensor("limiting_mean");
     let process = process(case, json, mean.double_value(&[0]));
     let t = case.number("t");
-    let kernel = process.kernel_at(&state, t).unwrap().unwrap();
+    let kernel = process.kernel().unwrap().at(&state, t).unwrap();
     let limit = kernel.colour[0].as_ref().unwrap().gram(n, d, F64).full(d).reshape([n * d, n * d]);
     case.assert_close("gram", &limit);
     case.assert_close("cov", &(limit * same(&kernel.std[0]).powi(2)));
@@ -256,7 +256,7 @@ fn analytic_score(case: &Case) {
         let reverse = terms.drift.sub(&terms.preconditioned);
         case.assert_close("reverse_sde_drift", &flat(&reverse));
         if predicts == PredictionKind::PreconditionedScore {
-            let kernel = process.kernel_at(&state, t).unwrap().unwrap();
+            let kernel = process.kernel().unwrap().at(&state, t).unwrap();
             case.assert_close("St_score", &(flat(&prediction.heads[0]) / same(&kernel.std[0])));
         }
     }
@@ -278,10 +278,10 @@ fn dsm(case: &Case) {
     let limit = json!({"type": "golden-given", "rows": case.0["limiting_gram"], "outputs": d});
     let process = process(case, limit, 0.0);
     let t = case.number("t");
-    let kernel = process.kernel_at(&state, t).unwrap().unwrap();
+    let kernel = process.kernel().unwrap().at(&state, t).unwrap();
     let (mean, std) = (same(&kernel.mean[0]), same(&kernel.std[0]));
     let z = Xi::from(case.tensor("z").reshape([1, n, d]));
-    let coloured = process.colour(&state, &z).unwrap();
+    let coloured = Xi::from(process.unit_noise(&state).unwrap()[0].apply(z.single()));
     let noisy = state.x() * mean + coloured.single() * std;
     case.assert_close("y_t", &noisy.flatten(0, -1));
     let perturbed = Perturbed {

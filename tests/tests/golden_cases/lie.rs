@@ -4,9 +4,9 @@ use super::case::{Case, excess};
 use super::words;
 use isotropy_core::schedule::{Family, Schedule, Table};
 use isotropy_core::{
-    Drive, Field, Kernel, ModelConfig, ModelContext, Moves, Noise, NoisingProcess, Perturbed,
-    Prediction, PredictionKind, ProcessConfig, Representation, RepresentationConfig, Result,
-    SamplerConfig, Scale, ScheduleConfig, ScoreModel, State, Streams, Terms, Xi,
+    Drive, Field, Kernel, ModelConfig, ModelContext, Moves, Noise, NoiseOperator, NoisingProcess,
+    Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, RepresentationConfig,
+    Result, SamplerConfig, Scale, ScheduleConfig, ScoreModel, State, Streams, Xi,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -213,13 +213,13 @@ fn forward(case: &Case, drive: &Arc<dyn Representation>, mean: &str, noise: &str
     let mut processes: Vec<_> = case.named(SCHEDULES).into_iter().map(build).collect();
     if processes.len() > 1 {
         processes.retain(|process| {
-            let factor = numbers(&process.kernel(t).unwrap()).0;
+            let factor = numbers(&process.kernel().unwrap().scales(t)).0;
             let found = if mean == "alpha-bar" { factor } else { factor * factor };
             excess(&Tensor::from(found), &case.tensor("alpha_bar"), rtol, atol) <= 0.0
         });
     }
     let process = processes.pop().expect("the case names a schedule, or has the numbers of one");
-    let kernel = process.kernel(t).unwrap();
+    let kernel = process.kernel().unwrap().scales(t);
     let (factor, std) = numbers(&kernel);
     if mean == "sqrt-alpha-bar" {
         case.assert_close("alpha_bar", &Tensor::from(factor * factor));
@@ -331,12 +331,15 @@ impl FixedNoise {
 }
 
 impl Noise for FixedNoise {
-    fn draw(&mut self, _: u64, _: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
-        Ok(terms.noise[0].apply(&self.z()).into())
-    }
-
-    fn unit(&mut self, _: u64, _: &State, _: &Xi, _: &dyn NoisingProcess) -> Result<Xi> {
-        Ok(self.z().into())
+    fn draw(
+        &mut self,
+        _: u64,
+        _: &State,
+        _: &Xi,
+        noise: &[NoiseOperator],
+        _: &dyn Drive,
+    ) -> Result<Xi> {
+        Ok(noise[0].apply(&self.z()).into())
     }
 }
 

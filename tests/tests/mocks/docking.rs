@@ -318,9 +318,6 @@ impl NoisingProcess for IgsoVp {
             h: None,
         })
     }
-    fn kernel(&self, _: f64) -> Option<Kernel> {
-        None // not Gaussian in the rotation
-    }
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
         probe_symmetry(self.fields(), symmetry, spec, |state| {
             let offset = Self::offset(state)?;

@@ -42,7 +42,7 @@ impl Sampler for Euler {
             if let Some(h) = &terms.h {
                 back = back.add_scaled(h, -self.weight);
             }
-            let z = noise.draw(k as u64, &state, &terms, drive)?;
+            let z = noise.draw(k as u64, &state, &terms.drift, &terms.noise, drive)?;
             let xi = back.scale(step.length()).add_scaled(&z, step.length().sqrt());
             state = drive.flow(&state, &xi);
             observer(k, self.steps, &state)?;

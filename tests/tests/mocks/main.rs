@@ -5,14 +5,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod bridges;
 mod conformers;
-mod digits;
 mod docking;
-mod fields;
 mod groups;
 mod harness;
-mod images;
 mod ou;
 mod sphere;
 mod toy;

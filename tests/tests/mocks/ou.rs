@@ -2,9 +2,9 @@
 //! factor with its own schedule. Six rows use it, from spirals in the plane to images.
 
 use isotropy_core::{
-    Error, Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed, Prediction,
-    PredictionKind, Representation, Result, Scale, State, StateSpec, Step, Stream, Terms,
-    TimeDomain, Xi, probe_symmetry,
+    ClosedForm, ClosedForms, Error, Kernel, KernelLaw, NoiseOperator, NoisingProcess, Perturbed,
+    Prediction, PredictionKind, Representation, Result, Scale, State, StateSpec, Step, Stream,
+    Terms, TimeDomain, Xi, probe_symmetry,
 };
 use std::sync::Arc;
 use tch::Tensor;
@@ -57,6 +57,9 @@ impl Ou {
         let time = TimeDomain::continuous(1e-3, 1.0);
         Self { drive: Arc::new(drive), time, noise: noise.to_vec() }
     }
+    fn law(&self) -> OuLaw {
+        OuLaw(self.time.clone(), self.noise.clone())
+    }
     fn each(&self, xi: &Xi, f: impl Fn(Noise, &Tensor) -> Tensor) -> Xi {
         Xi(self.noise.iter().zip(&xi.0).map(|(noise, a)| f(*noise, a)).collect())
     }
@@ -75,6 +78,26 @@ pub fn times_like(t: &Tensor, like: &Tensor) -> Tensor {
     t.reshape(shape)
 }
 
+/// The law of the kernel: each factor by its own schedule.
+#[derive(Debug)]
+struct OuLaw(TimeDomain, Vec<Noise>);
+
+impl KernelLaw for OuLaw {
+    fn time(&self) -> &TimeDomain {
+        &self.0
+    }
+    fn scales(&self, t: f64) -> Kernel {
+        let numbers = self.1.iter().map(|noise| noise.at(t));
+        let (mean, std) = numbers.map(|(m, s)| (Scale::Same(m), Scale::Same(s))).unzip();
+        Kernel::new(mean, std)
+    }
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let scales = self.1.iter().map(|n| (Scale::Each(n.mean(t)), Scale::Each(n.std(t))));
+        let (mean, std) = scales.unzip();
+        Kernel::new(mean, std)
+    }
+}
+
 impl NoisingProcess for Ou {
     fn name(&self) -> String {
         "OU in flow coordinates".into()
@@ -89,10 +112,10 @@ impl NoisingProcess for Ou {
         let state = self.fields().lift(clean.clone())?;
         let tau = self.coordinates().unwrapped(&state);
         let z = self.fields().horizontal(&state, &Self::normal(&state, &tau, stream));
-        let of_time = self.kernel_of_time().expect("this process has one");
+        let law = self.law();
         let mut kernel = Kernel::new(Vec::new(), Vec::new());
         for (k, a) in tau.0.iter().enumerate() {
-            let mut all = of_time(&times_like(t, a));
+            let mut all = law.tensors(&times_like(t, a));
             kernel.mean.push(all.mean.swap_remove(k));
             kernel.std.push(all.std.swap_remove(k));
             kernel.colour.push(None);
@@ -136,7 +159,7 @@ impl NoisingProcess for Ou {
     }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let t = step.from;
-        let kernel = self.kernel(t).expect("this process has one");
+        let kernel = self.law().scales(t);
         let mut tau = self.coordinates().unwrapped(state);
         let mut score = kernel.score(prediction, Some(&tau))?;
         if prediction.kind == PredictionKind::Field {
@@ -155,26 +178,11 @@ impl NoisingProcess for Ou {
             h: None,
         })
     }
-    fn kernel(&self, t: f64) -> Option<Kernel> {
-        let (mean, std) = self
-            .noise
-            .iter()
-            .map(|noise| noise.at(t))
-            .map(|(m, s)| (Scale::Same(m), Scale::Same(s)))
-            .unzip();
-        Some(Kernel::new(mean, std))
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        Some(self)
     }
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        let noise = self.noise.clone();
-        Some(Arc::new(move |t| {
-            let mean = noise.iter().map(|noise| Scale::Each(noise.mean(t))).collect();
-            Kernel::new(mean, noise.iter().map(|noise| Scale::Each(noise.std(t))).collect())
-        }))
-    }
-    fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
-        let kernel = self.kernel(t).expect("this process has one");
-        let tau = kernel.clean(prediction, &self.coordinates().unwrapped(state))?;
-        Ok(self.coordinates().point(state, &tau))
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        Some(Arc::new(self.law()))
     }
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
         probe_symmetry(self.fields(), symmetry, spec, |state| {
@@ -182,5 +190,16 @@ impl NoisingProcess for Ou {
                 .each(&self.coordinates().unwrapped(state), |noise, tau| tau * noise.rates(1.0).0))
         })
         .map_err(|error| Error::Unsupported(format!("{}: {error}", self.name())))
+    }
+}
+
+impl ClosedForms for Ou {
+    fn forms(&self) -> &'static [ClosedForm] {
+        &[ClosedForm::Clean]
+    }
+    fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
+        let kernel = self.law().scales(t);
+        let tau = kernel.clean(prediction, &self.coordinates().unwrapped(state))?;
+        Ok(self.coordinates().point(state, &tau))
     }
 }

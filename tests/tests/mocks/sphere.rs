@@ -199,9 +199,6 @@ impl NoisingProcess for Brownian {
             h: None,
         })
     }
-    fn kernel(&self, _: f64) -> Option<Kernel> {
-        None // not Gaussian
-    }
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
         probe_symmetry(self.fields(), symmetry, spec, |state| Ok(state.x().zeros_like().into()))
     }

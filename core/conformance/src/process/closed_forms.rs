@@ -25,16 +25,21 @@ impl Subject<'_> {
             .collect());
         let prediction = Prediction::one(kind, zero.clone());
         let step = Step { from, to };
-        let declared = self.process.closed_forms();
+        let forms = self.process.closed_forms();
+        let declared = forms.map_or(&[][..], |forms| forms.forms());
         for form in
             [ClosedForm::Clean, ClosedForm::Posterior, ClosedForm::Transition, ClosedForm::HTerm]
         {
             let answered = match form {
-                ClosedForm::Clean => self.process.clean(&noisy, from, &prediction).is_ok(),
-                ClosedForm::Posterior => {
-                    self.process.posterior(&noisy, step, &prediction, &zero).is_ok()
+                ClosedForm::Clean => {
+                    forms.is_some_and(|f| f.clean(&noisy, from, &prediction).is_ok())
                 }
-                ClosedForm::Transition => self.process.transition(&clean, to, from, &zero).is_ok(),
+                ClosedForm::Posterior => {
+                    forms.is_some_and(|f| f.posterior(&noisy, step, &prediction, &zero).is_ok())
+                }
+                ClosedForm::Transition => {
+                    forms.is_some_and(|f| f.transition(&clean, to, from, &zero).is_ok())
+                }
                 ClosedForm::HTerm => self.process.terms(&noisy, step, &prediction)?.h.is_some(),
             };
             match (declared.contains(&form), answered) {

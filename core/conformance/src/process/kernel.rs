@@ -8,15 +8,15 @@ use tch::{Kind, Tensor};
 const NO_TRANSITION: &str = "the process has no closed-form transition";
 
 impl Subject<'_> {
-    /// [`NoisingProcess::kernel_of_time`](isotropy_core::NoisingProcess::kernel_of_time) at a batch of times.
+    /// The law for the times of a batch against the law at each of them.
     pub(super) fn kernel_of_time(&self) -> Result<Found> {
-        let of_time = need!(self.process.kernel_of_time(), "no kernel as a function of time");
+        let law = need!(self.process.gaussian_kernel(), NO_KERNEL);
         let times = [0.1, 0.5, 0.9].map(|fraction| self.time(fraction));
         let state = self.clean_state(times.len() as i64, Kind::Double)?;
-        let batch = of_time(&Tensor::from_slice(&times).unsqueeze(1));
+        let batch = law.tensors(&Tensor::from_slice(&times).unsqueeze(1));
         let mut error = 0.0;
         for (row, t) in times.into_iter().enumerate() {
-            let kernel = need!(self.process.kernel_at(&state, t)?, NO_KERNEL);
+            let kernel = law.at(&state, t)?;
             let none = Vec::new();
             let pairs = [
                 (&batch.mean, &kernel.mean),

@@ -69,7 +69,7 @@ impl Subject<'_> {
         let prior = self.process.prior(&clean, &mut stream)?;
         let number = clean.batch_size() as f64;
         if let (Some(mismatch), Some(kernel)) =
-            (self.process.terminal_mismatch(), self.gauss(&clean, t)?)
+            (self.process.kernel().and_then(|law| law.terminal_mismatch()), self.gauss(&clean, t)?)
         {
             if (mismatch.mean - kernel.mean).abs() > 1e-9 * (1.0 + kernel.mean) {
                 return broken("the reported mean factor is not that of the kernel");

@@ -6,7 +6,7 @@
 
 use crate::heat_kernel::HeatKernel;
 use isotropy_core::{
-    Drive, Error, Field, Homogeneous, Kernel, KernelOfTime, ModelContext, Moves, Prediction,
+    Drive, Error, Field, Homogeneous, Kernel, KernelLaw, ModelContext, Moves, Prediction,
     PredictionKind, Representation, Result, Scale, ScoreModel, Space, State, Xi,
 };
 use std::f64::consts::PI;
@@ -28,7 +28,7 @@ pub struct Components {
 /// A mixture of heat kernels as a score model.
 pub struct HeatMixture {
     drive: Arc<dyn Representation>,
-    kernel: KernelOfTime,
+    kernel: Arc<dyn KernelLaw>,
     /// One for each factor; `None` where it is flat.
     heat: Vec<Option<HeatKernel>>,
     like: Moves,
@@ -55,10 +55,7 @@ impl HeatMixture {
     ) -> Result<Self> {
         let process = context.denoised()?;
         let homogeneous = process.fields().homogeneous().ok_or_else(no_process)?;
-        let kernel = match (process.kernel(process.time().end), process.kernel_of_time()) {
-            (None, Some(kernel)) => kernel,
-            _ => return Err(no_process()),
-        };
+        let kernel = process.kernel().filter(|law| !law.gaussian()).ok_or_else(no_process)?;
         let heat = homogeneous.spaces().into_iter().map(|space| match space {
             Space::Flat => Ok(None),
             space => HeatKernel::new(space).map(Some),
@@ -120,7 +117,7 @@ impl HeatMixture {
     fn evaluate(&self, state: &State, t: &Tensor) -> Result<(Tensor, Xi, Kernel)> {
         let device = state.options().1;
         let here = |a: &Tensor| a.to_device(device);
-        let kernel = (self.kernel)(&t.to_kind(Kind::Double));
+        let kernel = self.kernel.tensors(&t.to_kind(Kind::Double));
         let alone = |value: Tensor| State::new(Field::new(value, self.like));
         // Batch and components side by side: [B, K, ..].
         let to = alone(state.x().to_kind(Kind::Double).unsqueeze(1));

@@ -17,8 +17,8 @@
 //! frees a discrete process of its tables' rates.
 
 use isotropy_core::sampler::reverse_rate;
+use isotropy_core::schedule::Family;
 use isotropy_core::{NoisingProcess, Scale, Step, Terms, Xi};
-use tch::{Kind, Tensor};
 
 /// The variable of integration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +36,9 @@ pub enum Axis {
 fn one_kernel(process: &dyn NoisingProcess, t: f64) -> Option<(f64, f64)> {
     let number = |scale: &Scale| match scale {
         Scale::Same(a) => Some(*a),
-        Scale::Each(a) if a.numel() == 1 => Some(a.to_kind(Kind::Double).double_value(&[0, 0])),
         Scale::Each(_) => None,
     };
-    // Where the colour depends on the state, the scales alone are known as functions of time.
-    let kernel = match process.kernel(t) {
-        Some(kernel) => kernel,
-        None => process.kernel_of_time()?(&Tensor::from_slice(&[t]).view([1, 1])),
-    };
+    let kernel = process.kernel()?.scales(t);
     let (mean, std) = (number(kernel.mean.first()?)?, number(kernel.std.first()?)?);
     let same = |scales: &[Scale], value: f64| {
         scales.iter().all(|s| number(s).is_some_and(|a| (a - value).abs() <= 1e-12 * value))
@@ -65,19 +60,10 @@ pub fn forgets(process: &dyn NoisingProcess, step: Step) -> bool {
 impl Axis {
     /// The variable for a process.
     pub fn of(process: &dyn NoisingProcess) -> Self {
-        let time = process.time();
-        let middle = 0.5 * (time.start + time.prior);
-        let probes = [time.start, middle, time.prior].map(|t| one_kernel(process, t));
-        let all = |law: &dyn Fn(f64, f64) -> bool| {
-            probes.iter().all(|probe| probe.is_some_and(|(mean, std)| law(mean, std)))
-        };
-        let bound = 1e-9 + process.std_floor().powi(2);
-        if all(&|mean, std| (mean * mean + std * std - 1.0).abs() < bound) {
-            Self::Angle
-        } else if all(&|mean, _| (mean - 1.0).abs() < 1e-12) {
-            Self::Level
-        } else {
-            Self::Time
+        match process.kernel().and_then(|law| law.family()) {
+            Some(Family::VariancePreserving) => Self::Angle,
+            Some(Family::VarianceExploding) => Self::Level,
+            None => Self::Time,
         }
     }
 
@@ -93,8 +79,8 @@ impl Axis {
     /// The time at which the variable has a value.
     pub fn time(self, process: &dyn NoisingProcess, value: f64) -> f64 {
         let found = match self {
-            Self::Angle => process.time_of_noise(value.tan()),
-            Self::Level => process.time_of_noise(value),
+            Self::Angle => process.time_of_level(value.tan()),
+            Self::Level => process.time_of_level(value),
             Self::Time => Some(value),
         };
         found.unwrap_or(value)

@@ -106,7 +106,7 @@ impl Spacing {
         inverse: impl Fn(f64) -> f64,
     ) -> Result<Vec<f64>> {
         let level = |t: f64| {
-            process.noise_level(t).ok_or_else(|| {
+            process.level(t).ok_or_else(|| {
                 let message = format!(
                     "{} has no noise level that a {:?} grid could be spaced in",
                     process.name(),
@@ -126,7 +126,7 @@ impl Spacing {
         let mut times = vec![prior];
         for k in 1..count {
             let at = inverse(high + (low - high) * (k as f64 / parts as f64).min(1.0));
-            times.push(process.time_of_noise(at).unwrap_or(floor).clamp(floor, prior));
+            times.push(process.time_of_level(at).unwrap_or(floor).clamp(floor, prior));
         }
         times.push(floor);
         Ok(times)
@@ -139,7 +139,7 @@ fn falls_faster_near_the_data(process: &dyn NoisingProcess) -> bool {
     let time = process.time();
     let span = time.prior - time.start;
     let near = if time.discrete { 1.0 } else { 0.01 * span };
-    let log = |t: f64| process.noise_level(t).filter(|level| *level > 0.0).map(f64::ln);
+    let log = |t: f64| process.level(t).filter(|level| *level > 0.0).map(f64::ln);
     let (Some(low), Some(next)) = (log(time.start), log(time.start + near)) else { return false };
     // The level of a schedule that leaves nothing of the data is infinite at the prior.
     let Some(high) = log(time.start + 0.9 * span) else { return false };

@@ -354,14 +354,15 @@ fn solve(
 /// # Errors
 /// When the states do not fit the drive, or the colour of the noise cannot be computed at their points.
 pub fn terminal_gap(process: &dyn NoisingProcess, data: &State) -> Result<Option<f64>> {
-    let Some(mismatch) = process.terminal_mismatch() else { return Ok(None) };
+    let Some(law) = process.gaussian_kernel() else { return Ok(None) };
+    let Some(mismatch) = law.terminal_mismatch() else { return Ok(None) };
     let Some(coordinates) = process.fields().coordinates() else { return Ok(None) };
     let prior = process.time().prior;
     let state = process.fields().lift(data.clone())?;
-    let Some(kernel) = process.kernel_at(&state, prior)? else { return Ok(None) };
+    let kernel = law.at(&state, prior)?;
     let batch = state.batch_size().max(1) as f64;
     let tau = coordinates.unwrapped(&state);
-    let centre = process.known_end(&state)?;
+    let centre = law.known_end(&state)?;
     let mut nats = 0.0;
     for (k, tau) in tau.0.iter().enumerate() {
         let Scale::Same(std) = &kernel.std[k] else { return Ok(None) };

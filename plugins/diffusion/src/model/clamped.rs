@@ -1,9 +1,10 @@
 //! Clamping the estimate of the clean image to the range of the data.
 
 use isotropy_core::{
-    Error, KernelOfTime, ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel,
+    Error, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel,
     State, Xi, component, config,
 };
+use std::sync::Arc;
 use tch::Tensor;
 use tch::nn::Path;
 
@@ -57,13 +58,13 @@ impl ModelConfig for ClampedConfig {
                 let message = "clamping needs a model with an estimate of the clean image";
                 return Err(Error::config("/inner/predicts", message));
             }
-            _ => Some(process.kernel_of_time().ok_or_else(|| {
+            _ => Some(process.gaussian_kernel().ok_or_else(|| {
                 let message = format!("{} has no Gaussian kernel", process.name());
                 Error::config("/inner/predicts", message).with_help("predict `clean`")
             })?),
         };
         if let Some(kernel) = &kernel {
-            let at = kernel(&Tensor::from_slice(&[process.time().end]));
+            let at = kernel.scales(process.time().end);
             if at.shift.is_some() {
                 let message = "the kernel has a known end, which clamping does not know";
                 return Err(Error::config("/inner/predicts", message).with_help("predict `clean`"));
@@ -76,7 +77,7 @@ impl ModelConfig for ClampedConfig {
 struct Clamped {
     inner: Box<dyn ScoreModel>,
     /// For predictions that are not the clean coordinates already.
-    kernel: Option<KernelOfTime>,
+    kernel: Option<Arc<dyn KernelLaw>>,
     low: f64,
     high: f64,
 }
@@ -94,7 +95,7 @@ impl ScoreModel for Clamped {
                 let x = state.x();
                 let mut shape = vec![1; x.dim()];
                 shape[0] = -1;
-                let kernel = kernel(&t.to_kind(x.kind()).view(shape.as_slice()));
+                let kernel = kernel.tensors(&t.to_kind(x.kind()).view(shape.as_slice()));
                 kernel.clean(&prediction, &Xi::from(x.shallow_clone()))?
             }
         };

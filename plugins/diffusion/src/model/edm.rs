@@ -8,7 +8,7 @@
 
 use super::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
-    Error, FlowCoordinates, KernelOfTime, ModelConfig, ModelContext, Prediction, PredictionKind,
+    Error, FlowCoordinates, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind,
     Representation, Result, ScoreModel, State, Xi, component, config,
 };
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl ModelConfig for EdmConfig {
                 ));
             }
         };
-        let kernel = process.kernel_of_time().ok_or_else(|| {
+        let kernel = process.gaussian_kernel().ok_or_else(|| {
             Error::config("", format!("{} has no Gaussian kernel to scale by", process.name()))
         })?;
         // The variables are those of the network alone, so its checkpoints fit without the wrapper.
@@ -106,7 +106,7 @@ impl ModelConfig for EdmConfig {
 struct Edm {
     inner: Box<dyn ScoreModel>,
     drive: Arc<dyn Representation>,
-    kernel: KernelOfTime,
+    kernel: Arc<dyn KernelLaw>,
     end: Option<Xi>,
     data: Vec<Vec<f64>>,
     label_scale: f64,
@@ -133,7 +133,7 @@ impl ScoreModel for Edm {
         for (k, factor) in tau.0.iter().enumerate() {
             let mut shape = vec![1; factor.dim()];
             shape[0] = -1;
-            let kernel = (self.kernel)(&t.to_kind(kind).view(shape.as_slice()));
+            let kernel = self.kernel.tensors(&t.to_kind(kind).view(shape.as_slice()));
             let from = centred(&kernel, &tau, self.end.as_ref());
             let mean = tensor(&kernel.mean[k], factor);
             let level = tensor(&kernel.std[k], factor) / &mean;
@@ -176,7 +176,7 @@ impl ScoreModel for Edm {
         let factors = tau.0.iter().enumerate().map(|(k, factor)| {
             let mut shape = vec![1; factor.dim()];
             shape[0] = -1;
-            let kernel = (self.kernel)(&t.to_kind(kind).view(shape.as_slice()));
+            let kernel = self.kernel.tensors(&t.to_kind(kind).view(shape.as_slice()));
             let sigma = std_of(&kernel, k, factor) / tensor(&kernel.mean[k], factor);
             let data = Tensor::from_slice(&self.data[k]).to_kind(kind).to_device(device);
             EdmScales::new(&sigma, &data).out

@@ -46,10 +46,10 @@ struct Levels {
 impl Levels {
     fn of(process: &dyn NoisingProcess) -> Option<Self> {
         let time = process.time();
-        let log = |t: f64| Some(process.noise_level(t)?.ln());
+        let log = |t: f64| Some(process.level(t)?.ln());
         let (low, high) = (log(time.start)?, log(time.end)?);
         let node = |k: usize| low + (high - low) * k as f64 / (NODES - 1) as f64;
-        let times = (0..NODES).map(|k| process.time_of_noise(node(k).exp()));
+        let times = (0..NODES).map(|k| process.time_of_level(node(k).exp()));
         Some(Self { low, high, times: times.collect::<Option<_>>()? })
     }
 }
@@ -70,7 +70,7 @@ impl Draws {
     /// Refuses processes without noise levels, if these are drawn.
     pub(super) fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
         match self.rule {
-            Times::LogNormal(_) if process.noise_level(process.time().end).is_none() => {
+            Times::LogNormal(_) if process.level(process.time().end).is_none() => {
                 let message =
                     format!("{} has no noise levels for log-normal times", process.name());
                 Err(Error::config("/times", message))

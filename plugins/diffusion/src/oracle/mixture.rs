@@ -12,7 +12,7 @@
 
 use crate::model::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
-    Aliasing, Error, FlowCoordinates, Kernel, KernelOfTime, ModelConfig, ModelContext, Prediction,
+    Aliasing, Error, FlowCoordinates, Kernel, KernelLaw, ModelConfig, ModelContext, Prediction,
     PredictionKind, Representation, Result, ScoreModel, State, Xi, component, config,
 };
 use std::f64::consts::PI;
@@ -58,7 +58,7 @@ fn score() -> PredictionKind {
 /// the state when they are asked for.
 struct MixtureTau {
     drive: Arc<dyn Representation>,
-    kernel: KernelOfTime,
+    kernel: Arc<dyn KernelLaw>,
     /// What the kernel's shift multiplies, one row.
     end: Option<Xi>,
     means: Tensor,
@@ -128,7 +128,8 @@ impl MixtureTau {
                 return Err(Error::config("/predicts", message).with_help(help));
             }
         }
-        let kernel = process.kernel_of_time().ok_or_else(|| {
+        let kernel = process.gaussian_kernel().filter(|law| !law.coloured_by_state());
+        let kernel = kernel.ok_or_else(|| {
             Error::config("", "this oracle needs a process with a Gaussian kernel")
         })?;
         let end = fixed_end(process, context.spec)?;
@@ -142,7 +143,7 @@ impl MixtureTau {
 
     /// Turns that reach every branch with a weight at the time of most noise.
     fn turns_at(&self, end: f64) -> i64 {
-        let kernel = (self.kernel)(&Tensor::full([1, 1], end, (Kind::Double, Device::Cpu)));
+        let kernel = self.kernel.tensors(&Tensor::full([1, 1], end, (Kind::Double, Device::Cpu)));
         let row = self.means.narrow(0, 0, 1);
         let std = std_of(&kernel, 0, &row).max().double_value(&[]);
         let spread = std.hypot(self.variances.max().double_value(&[]).sqrt());
@@ -213,7 +214,7 @@ impl ScoreModel for MixtureTau {
         let shape = tau.single().size();
         let mut lead = vec![1; shape.len()];
         lead[0] = -1;
-        let kernel = (self.kernel)(&t.to_kind(tau.options().0).view(lead.as_slice()));
+        let kernel = self.kernel.tensors(&t.to_kind(tau.options().0).view(lead.as_slice()));
         if self.predicts == PredictionKind::Field {
             return Ok(self.field(state, &kernel));
         }

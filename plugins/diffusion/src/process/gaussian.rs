@@ -4,9 +4,10 @@ use super::anchor::{Anchor, visible};
 use super::law::Law;
 use crate::clock::Clock;
 use isotropy_core::{
-    ClosedForm, Drive, Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
-    Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale, State, StateSpec,
-    Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, config, probe_symmetry,
+    ClosedForm, ClosedForms, Drive, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
+    NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
+    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, config,
+    probe_symmetry, schedule::Family,
 };
 use std::f64::consts::PI;
 use std::sync::Arc;
@@ -52,6 +53,63 @@ pub struct Gaussian {
     anchor: Option<Anchor>,
     /// Factors of the frame.
     factors: usize,
+}
+
+/// The law of the kernel of [`Gaussian`].
+#[derive(Debug)]
+struct GaussianLaw {
+    drive: Arc<dyn Representation>,
+    clock: Arc<Clock>,
+    law: Law,
+    anchor: Option<Anchor>,
+    factors: usize,
+    terminal: Option<TerminalMismatch>,
+}
+
+/// The kernel with the same scales in all factors, and the colour and the known end of the anchor.
+fn kernel_of(mean: Scale, std: Scale, anchor: Option<&Anchor>, factors: usize) -> Kernel {
+    let shift = match &mean {
+        Scale::Same(mean) => Scale::Same(1.0 - mean),
+        Scale::Each(mean) => Scale::Each(1.0 - mean),
+    };
+    let kernel = Kernel::new(vec![mean; factors], vec![std; factors]);
+    match anchor {
+        Some(anchor) => kernel.coloured(anchor.colour()).shifted(vec![shift; factors]),
+        None => kernel,
+    }
+}
+
+impl KernelLaw for GaussianLaw {
+    fn time(&self) -> &TimeDomain {
+        &self.clock.time
+    }
+
+    fn scales(&self, t: f64) -> Kernel {
+        let (mean, std) = self.law.scales(self.clock.at(t));
+        kernel_of(Scale::Same(mean), Scale::Same(std), self.anchor.as_ref(), self.factors)
+    }
+
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let (mean, std) = self.law.tensors(self.clock.gather(t, (t.kind(), t.device())));
+        kernel_of(Scale::Each(mean), Scale::Each(std), self.anchor.as_ref(), self.factors)
+    }
+
+    fn family(&self) -> Option<Family> {
+        match self.law {
+            Law::Preserving(MeanFactor::SqrtAlphaBar) => Some(Family::VariancePreserving),
+            Law::Exploding => Some(Family::VarianceExploding),
+            Law::Preserving(MeanFactor::AlphaBar) | Law::SubPreserving => None,
+        }
+    }
+
+    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
+        let fields = self.drive.drive().expect("a process is only built on a drive");
+        self.anchor.as_ref().map(|anchor| anchor.end(fields, state)).transpose()
+    }
+
+    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
+        self.terminal
+    }
 }
 
 /// What a prediction says about a point.
@@ -110,16 +168,6 @@ impl Gaussian {
         self.law.scales(self.clock.at(t))
     }
 
-    fn kernel_at(&self, t: f64) -> Kernel {
-        let (mean, std) = self.mean_std(t);
-        let same = |a: f64| vec![Scale::Same(a); self.factors];
-        let kernel = Kernel::new(same(mean), same(std));
-        match &self.anchor {
-            Some(anchor) => kernel.coloured(anchor.colour()).shifted(same(1.0 - mean)),
-            None => kernel,
-        }
-    }
-
     /// `S z`.
     fn coloured(&self, z: &Xi) -> Xi {
         self.through(z, Root::apply)
@@ -155,7 +203,9 @@ impl Gaussian {
 
     fn read(&self, state: &State, t: f64, prediction: &Prediction) -> Result<Reading> {
         self.accepts_prediction(prediction.kind)?;
-        let kernel = self.kernel_at(t);
+        let (mean, std) = self.mean_std(t);
+        let (mean, std) = (Scale::Same(mean), Scale::Same(std));
+        let kernel = kernel_of(mean, std, self.anchor.as_ref(), self.factors);
         let centre = self.centre(state)?;
         let from_centre = |tau: Xi| match &centre {
             Some(centre) => tau.sub(centre),
@@ -341,12 +391,6 @@ impl NoisingProcess for Gaussian {
         Ok(terms.map(|terms| Tensor::stack(&terms, 0).logsumexp([0i64].as_slice(), false)))
     }
 
-    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
-        let (mean, std) = self.mean_std(self.clock.time.prior);
-        (self.prior == Prior::Origin)
-            .then(|| TerminalMismatch { mean, std: std / self.prior_std() })
-    }
-
     fn accepts_prediction(&self, kind: PredictionKind) -> Result<()> {
         let refuse = |why: &str| Err(Error::Unsupported(format!("{}: {why}", self.name())));
         match kind {
@@ -366,11 +410,19 @@ impl NoisingProcess for Gaussian {
         }
     }
 
-    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
-        match &self.anchor {
-            Some(anchor) => anchor.end(self.fields(), state).map(Some),
-            None => Ok(None),
-        }
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        let terminal = (self.prior == Prior::Origin).then(|| {
+            let (mean, std) = self.mean_std(self.clock.time.prior);
+            TerminalMismatch { mean, std: std / self.prior_std() }
+        });
+        Some(Arc::new(GaussianLaw {
+            drive: Arc::clone(&self.drive),
+            clock: Arc::clone(&self.clock),
+            law: self.law,
+            anchor: self.anchor.clone(),
+            factors: self.factors,
+            terminal,
+        }))
     }
 
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
@@ -397,31 +449,44 @@ impl NoisingProcess for Gaussian {
         Ok(Terms { drift, noise, score: Some(score), preconditioned, h: None })
     }
 
-    fn kernel(&self, t: f64) -> Option<Kernel> {
-        Some(self.kernel_at(t))
-    }
-
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        let (clock, law, anchor) = (self.clock.clone(), self.law, self.anchor.clone());
-        let factors = self.factors;
-        Some(Arc::new(move |t: &Tensor| {
-            let (mean, std) = law.tensors(clock.gather(t, (t.kind(), t.device())));
-            let each = |scale: &Tensor| {
-                (0..factors).map(|_| Scale::Each(scale.shallow_clone())).collect::<Vec<_>>()
+    /// White noise is symmetric under isometries of the coefficients. A drift or a prior that
+    /// refers to `tau = 0` is so only where the action is linear in the coordinates: for
+    /// translations under rotations, not for polar angles under rotations.
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
+        symmetry.accepts(spec)?;
+        let centred = self.pulls() || self.prior == Prior::Origin;
+        let coordinates = self.coordinates();
+        let pull = |state: &State| -> Result<Xi> {
+            let tau = coordinates.unwrapped(state);
+            let tau = match self.centre(state)? {
+                Some(centre) => tau.sub(&centre),
+                None => tau,
             };
-            let kernel = Kernel::new(each(&mean), each(&std));
-            match &anchor {
-                Some(anchor) => kernel.coloured(anchor.colour()).shifted(each(&(1.0 - &mean))),
-                None => kernel,
-            }
-        }))
+            Ok(if centred { tau.scale(-0.5) } else { tau.zeros_like() })
+        };
+        let mut found = probe_symmetry(self.fields(), symmetry, spec, pull);
+        if found.is_ok() && self.anchor.is_some() {
+            // The colour has to commute with the action: coloured coordinates move as they do.
+            found = probe_symmetry(self.fields(), symmetry, spec, |state| {
+                Ok(self.coloured(&pull(state)?))
+            });
+        }
+        found.map_err(|error| match error {
+            Error::Unsupported(reason) if centred => Error::Unsupported(format!(
+                "the drift and the prior of {} refer to the origin of its coordinates: {reason}",
+                self.name()
+            )),
+            other => other,
+        })
     }
 
-    fn colour(&self, _state: &State, z: &Xi) -> Result<Xi> {
-        Ok(self.coloured(z))
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        Some(self)
     }
+}
 
-    fn closed_forms(&self) -> &'static [ClosedForm] {
+impl ClosedForms for Gaussian {
+    fn forms(&self) -> &'static [ClosedForm] {
         &[ClosedForm::Clean, ClosedForm::Posterior, ClosedForm::Transition]
     }
 
@@ -467,37 +532,6 @@ impl NoisingProcess for Gaussian {
             tau = tau.sub(&centre);
         }
         Ok(self.moved(state, &tau.scale(alpha - 1.0).add_scaled(z, added.sqrt())))
-    }
-
-    /// White noise is symmetric under isometries of the coefficients. A drift or a prior that
-    /// refers to `tau = 0` is so only where the action is linear in the coordinates: for
-    /// translations under rotations, not for polar angles under rotations.
-    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
-        symmetry.accepts(spec)?;
-        let centred = self.pulls() || self.prior == Prior::Origin;
-        let coordinates = self.coordinates();
-        let pull = |state: &State| -> Result<Xi> {
-            let tau = coordinates.unwrapped(state);
-            let tau = match self.centre(state)? {
-                Some(centre) => tau.sub(&centre),
-                None => tau,
-            };
-            Ok(if centred { tau.scale(-0.5) } else { tau.zeros_like() })
-        };
-        let mut found = probe_symmetry(self.fields(), symmetry, spec, pull);
-        if found.is_ok() && self.anchor.is_some() {
-            // The colour has to commute with the action: coloured coordinates move as they do.
-            found = probe_symmetry(self.fields(), symmetry, spec, |state| {
-                Ok(self.coloured(&pull(state)?))
-            });
-        }
-        found.map_err(|error| match error {
-            Error::Unsupported(reason) if centred => Error::Unsupported(format!(
-                "the drift and the prior of {} refer to the origin of its coordinates: {reason}",
-                self.name()
-            )),
-            other => other,
-        })
     }
 }
 

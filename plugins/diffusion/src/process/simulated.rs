@@ -5,9 +5,9 @@ use super::anchor::{fits, row, visible};
 use super::gaussian::{broadcast, coordinates_of, white};
 use crate::clock::Clock;
 use isotropy_core::{
-    ClosedForm, Error, FlowCoordinates, Kernel, NoiseOperator, NoisingProcess, Perturbed,
-    Prediction, PredictionKind, Representation, Result, Root, Scale, State, StateSpec, Step,
-    Stream, Terms, TimeDomain, Xi, probe_symmetry,
+    ClosedForm, ClosedForms, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
+    NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
+    State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, probe_symmetry,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -24,10 +24,57 @@ use tch::{Device, Kind, Tensor};
 #[derive(Debug)]
 pub struct Simulated {
     drive: Arc<dyn Representation>,
-    clock: Clock,
+    clock: Arc<Clock>,
     /// The law of each coordinate, factor by factor: one for all, or one for each.
     laws: Vec<Vec<CoordinateLaw>>,
     steps: usize,
+}
+
+/// The law of the last simulated step: `tau_t = tau + sqrt(B(t) / n) S z`.
+#[derive(Debug)]
+struct LastStep {
+    clock: Arc<Clock>,
+    /// The number `n` of simulated steps.
+    steps: f64,
+    /// `S` of each factor.
+    scales: Vec<Vec<f64>>,
+}
+
+fn roots(scales: &[Vec<f64>]) -> Vec<Option<Root>> {
+    scales.iter().map(|scale| Some(Root::diagonal(Tensor::from_slice(scale)))).collect()
+}
+
+impl KernelLaw for LastStep {
+    fn time(&self) -> &TimeDomain {
+        &self.clock.time
+    }
+
+    fn scales(&self, t: f64) -> Kernel {
+        let std = (elapsed(&self.clock, t) / self.steps).sqrt();
+        let same = |a: f64| vec![Scale::Same(a); self.scales.len()];
+        Kernel::new(same(1.0), same(std)).coloured(roots(&self.scales))
+    }
+
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let (mean, _) = self.clock.gather(t, (t.kind(), t.device()));
+        let std = (mean.log() * (-2.0 / self.steps)).sqrt();
+        let factors = self.scales.len();
+        let kernel = Kernel::new(vec![Scale::Same(1.0); factors], vec![Scale::Each(std); factors]);
+        kernel.coloured(roots(&self.scales))
+    }
+
+    fn gaussian(&self) -> bool {
+        false
+    }
+
+    fn level(&self, _t: f64) -> Option<f64> {
+        None
+    }
+}
+
+/// `B(t) = -log alpha_bar`.
+fn elapsed(clock: &Clock, t: f64) -> f64 {
+    -2.0 * clock.at(t).0.ln()
 }
 
 impl Simulated {
@@ -43,7 +90,7 @@ impl Simulated {
         steps: usize,
     ) -> Result<Self> {
         coordinates_of(drive.as_ref())?;
-        let process = Self { drive, clock, laws, steps };
+        let process = Self { drive, clock: Arc::new(clock), laws, steps };
         let mut stream = isotropy_core::Stream::probe();
         let options = (Kind::Double, Device::Cpu);
         if let Some(state) = process.drive.sample_state(2, options, &mut stream) {
@@ -81,14 +128,17 @@ impl Simulated {
     }
 
     /// `S` of each factor, one number for each coordinate.
-    fn scales(&self, options: (Kind, Device)) -> Vec<Tensor> {
-        let list = |laws: &Vec<CoordinateLaw>| laws.iter().map(CoordinateLaw::scale).collect();
-        self.laws.iter().map(list).map(|list: Vec<f64>| row(&list, options)).collect()
+    fn numbers(&self) -> Vec<Vec<f64>> {
+        self.laws.iter().map(|laws| laws.iter().map(CoordinateLaw::scale).collect()).collect()
     }
 
-    fn roots(&self) -> Vec<Option<Root>> {
-        let scales = self.scales((Kind::Double, Device::Cpu));
-        scales.into_iter().map(|scale| Some(Root::diagonal(scale))).collect()
+    fn scales(&self, options: (Kind, Device)) -> Vec<Tensor> {
+        self.numbers().iter().map(|list| row(list, options)).collect()
+    }
+
+    fn law(&self) -> LastStep {
+        let (clock, steps) = (Arc::clone(&self.clock), self.steps as f64);
+        LastStep { clock, steps, scales: self.numbers() }
     }
 
     /// `S^2 grad log pi / 2`, in the visible directions.
@@ -104,22 +154,10 @@ impl Simulated {
         Xi(z.0.iter().zip(&scales).map(|(z, scale)| z * scale).collect())
     }
 
-    /// `B(t) = -log alpha_bar`.
-    fn elapsed(&self, t: f64) -> f64 {
-        -2.0 * self.clock.at(t).0.ln()
-    }
-
-    /// The law of the last simulated step.
-    fn last_step(&self, t: f64) -> Kernel {
-        let std = (self.elapsed(t) / self.steps as f64).sqrt();
-        let same = |a: f64| vec![Scale::Same(a); self.laws.len()];
-        Kernel::new(same(1.0), same(std)).coloured(self.roots())
-    }
-
     /// Score and `S^2 score` of a prediction.
     fn read(&self, state: &State, t: f64, prediction: &Prediction) -> Result<(Xi, Xi)> {
         self.accepts_prediction(prediction.kind)?;
-        let (kernel, fields) = (self.last_step(t), self.fields());
+        let (kernel, fields) = (self.law().scales(t), self.fields());
         let score = kernel.score(prediction, None)?;
         let preconditioned = kernel.covariance_score(prediction, None)?;
         Ok((fields.horizontal(state, &score), fields.horizontal(state, &preconditioned)))
@@ -167,7 +205,7 @@ impl NoisingProcess for Simulated {
         let kernel = Kernel::new(ones, std.into_iter().map(Scale::Each).collect());
         Ok(Perturbed {
             noisy: coordinates.point(clean, &tau),
-            kernel: kernel.coloured(self.roots()),
+            kernel: kernel.coloured(roots(&self.numbers())),
             noise,
             clean: None,
             orientation: coordinates.orientation(&tau),
@@ -213,8 +251,9 @@ impl NoisingProcess for Simulated {
         }
     }
 
-    fn coloured(&self) -> bool {
-        self.roots().iter().any(Option::is_some)
+    /// That of the last simulated step: not Gaussian as a whole, and without a noise level.
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        Some(Arc::new(self.law()))
     }
 
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
@@ -222,7 +261,7 @@ impl NoisingProcess for Simulated {
         let (score, preconditioned) = self.read(state, step.from, prediction)?;
         let drift = self.pull(state, &self.coordinates().unwrapped(state)).scale(rate);
         let scale = rate.sqrt();
-        let noise = self.roots().into_iter().map(|root| match root {
+        let noise = roots(&self.numbers()).into_iter().map(|root| match root {
             Some(root) => NoiseOperator::Coloured { scale, root },
             None => NoiseOperator::White(scale),
         });
@@ -231,16 +270,21 @@ impl NoisingProcess for Simulated {
         Ok(Terms { drift, noise, score: Some(score), preconditioned, h: None })
     }
 
-    fn kernel(&self, _t: f64) -> Option<Kernel> {
-        None
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
+        symmetry.accepts(spec)?;
+        let pull = |state: &State| Ok(self.pull(state, &self.coordinates().unwrapped(state)));
+        probe_symmetry(self.fields(), symmetry, spec, pull)?;
+        // The noise is coloured: that has to commute with the action, too.
+        probe_symmetry(self.fields(), symmetry, spec, |state| Ok(self.coloured(&pull(state)?)))
     }
 
-    /// Unit-scale noise `S z`.
-    fn colour(&self, _state: &State, z: &Xi) -> Result<Xi> {
-        Ok(self.coloured(z))
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        Some(self)
     }
+}
 
-    fn closed_forms(&self) -> &'static [ClosedForm] {
+impl ClosedForms for Simulated {
+    fn forms(&self) -> &'static [ClosedForm] {
         &[ClosedForm::Clean]
     }
 
@@ -249,15 +293,7 @@ impl NoisingProcess for Simulated {
     fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
         let (_, preconditioned) = self.read(state, t, prediction)?;
         let pull = self.pull(state, &self.coordinates().unwrapped(state));
-        let displacement = preconditioned.sub(&pull).scale(self.elapsed(t));
+        let displacement = preconditioned.sub(&pull).scale(elapsed(&self.clock, t));
         Ok(self.fields().flow(state, &displacement))
-    }
-
-    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
-        symmetry.accepts(spec)?;
-        let pull = |state: &State| Ok(self.pull(state, &self.coordinates().unwrapped(state)));
-        probe_symmetry(self.fields(), symmetry, spec, pull)?;
-        // The noise is coloured: that has to commute with the action, too.
-        probe_symmetry(self.fields(), symmetry, spec, |state| Ok(self.coloured(&pull(state)?)))
     }
 }

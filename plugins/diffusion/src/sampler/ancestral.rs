@@ -3,9 +3,10 @@
 use super::LastStep;
 use super::rule::{Rule, Stepper, Walk, sampler};
 use isotropy_core::{
-    ClosedForm, Error, Kernel, NoisingProcess, Prediction, Purpose, Result, Sampler, Scale, State,
-    Step, Xi,
+    ClosedForm, Error, Kernel, KernelLaw, NoisingProcess, Prediction, Purpose, Result, Sampler,
+    Scale, State, Step, Xi,
 };
+use std::sync::Arc;
 
 sampler! {
     /// `x_s ~ p(x_s | x_t, x_0)` at the model's estimate of `x_0`: DDPM's sampler, for every
@@ -81,7 +82,8 @@ impl Ancestral {
         fresh: Option<Xi>,
     ) -> Result<Xi> {
         let Step { from, to } = walk.step;
-        let at = |t| scales(walk.process.kernel_at(state, t)?, walk.process);
+        let law = gaussian(walk.process)?;
+        let at = |t| scales(&law.at(state, t)?, walk.process);
         let (noisy, less) = (at(from)?, at(to)?);
         let terms = walk.process.terms(state, walk.step, prediction)?;
         let mut mixed = Vec::with_capacity(noisy.len());
@@ -107,19 +109,22 @@ impl Ancestral {
     }
 }
 
+fn no_kernel(process: &dyn NoisingProcess) -> Error {
+    Error::Unsupported(format!("DDIM needs a Gaussian kernel; {} has none", process.name()))
+}
+
+fn gaussian(process: &dyn NoisingProcess) -> Result<Arc<dyn KernelLaw>> {
+    process.gaussian_kernel().ok_or_else(|| no_kernel(process))
+}
+
 /// `(mean, std)` of each factor of a kernel.
-fn scales(kernel: Option<Kernel>, process: &dyn NoisingProcess) -> Result<Vec<(f64, f64)>> {
-    let pairs = |kernel: Kernel| -> Option<Vec<(f64, f64)>> {
-        let both = kernel.mean.iter().zip(&kernel.std);
-        both.map(|pair| match pair {
-            (Scale::Same(mean), Scale::Same(std)) => Some((*mean, *std)),
-            _ => None,
-        })
-        .collect()
-    };
-    kernel.and_then(pairs).ok_or_else(|| {
-        Error::Unsupported(format!("DDIM needs a Gaussian kernel; {} has none", process.name()))
+fn scales(kernel: &Kernel, process: &dyn NoisingProcess) -> Result<Vec<(f64, f64)>> {
+    let both = kernel.mean.iter().zip(&kernel.std);
+    both.map(|pair| match pair {
+        (Scale::Same(mean), Scale::Same(std)) => Ok((*mean, *std)),
+        _ => Err(no_kernel(process)),
     })
+    .collect()
 }
 
 impl Rule for Ancestral {
@@ -136,9 +141,8 @@ impl Rule for Ancestral {
             Error::config("", error.to_string()).with_help("use `group-step` or `heun-sde`")
         })?;
         self.last_step.accepts(process)?;
-        // A kernel whose colour depends on the state (fields) is asked for when there is one.
-        if self.eta < 1.0 && process.kernel_of_state().is_none() {
-            scales(process.kernel(process.time().prior), process)?;
+        if self.eta < 1.0 {
+            scales(&gaussian(process)?.scales(process.time().prior), process)?;
         }
         Ok(())
     }

@@ -88,7 +88,7 @@ impl Rule for EulerMaruyamaX {
                 process.drive().name()
             )));
         }
-        if process.coloured() && as_type::<Translation>(process.drive().as_ref()).is_none() {
+        if coloured(process) && as_type::<Translation>(process.drive().as_ref()).is_none() {
             return Err(refused_colour(process.fields()));
         }
         self.last_step.accepts(process)
@@ -137,6 +137,12 @@ fn refuse_colour(
         return Ok(());
     }
     Err(refused_colour(drive))
+}
+
+fn coloured(process: &dyn NoisingProcess) -> bool {
+    process.kernel().is_some_and(|law| {
+        law.scales(process.time().end).colour.iter().any(Option::is_some) || law.coloured_by_state()
+    })
 }
 
 fn refused_colour(drive: &dyn Drive) -> Error {

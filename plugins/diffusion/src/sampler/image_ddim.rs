@@ -128,7 +128,8 @@ impl Sampler for ImageDdimConfig {
 
 /// The kernel at a time, of one scale in each factor and without a known end.
 fn gaussian(process: &dyn NoisingProcess, t: f64) -> Result<Kernel> {
-    let kernel = process.kernel(t).filter(|kernel| kernel.shift.is_none());
+    let law = process.gaussian_kernel().filter(|law| !law.coloured_by_state());
+    let kernel = law.map(|law| law.scales(t)).filter(|kernel| kernel.shift.is_none());
     kernel.ok_or_else(|| {
         let message = format!("DDIM needs a Gaussian kernel; {} has none", process.name());
         Error::Unsupported(message)

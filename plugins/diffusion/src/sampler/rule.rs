@@ -77,7 +77,7 @@ impl Walk<'_> {
     /// Noise scaled by the terms, per square root of unit time.
     pub fn draw(&mut self, state: &State, terms: &Terms) -> Result<Xi> {
         self.draws += 1;
-        self.noise.draw(self.draws - 1, state, terms, self.drive)
+        self.noise.draw(self.draws - 1, state, &terms.drift, &terms.noise, self.drive)
     }
 
     /// Noise of unit scale with the shapes of `like`.

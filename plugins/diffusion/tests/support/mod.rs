@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, dead_code)]
 
 use isotropy_core::{
-    Drive, Field, FieldSpec, FreshNoise, ModelConfig, ModelContext, Moves, Noise, NoisingProcess,
-    ProcessConfig, Representation, RepresentationConfig, Result, Sampled, SamplerConfig,
-    ScoreModel, State, StateSpec, Streams, Terms, Xi, sampler::unobserved,
+    Drive, Field, FieldSpec, FreshNoise, ModelConfig, ModelContext, Moves, Noise, NoiseOperator,
+    NoisingProcess, ProcessConfig, Representation, RepresentationConfig, Result, Sampled,
+    SamplerConfig, ScoreModel, State, StateSpec, Streams, Xi, sampler::unobserved,
 };
 use isotropy_diffusion as _;
 use isotropy_groups as _;
@@ -113,12 +113,15 @@ impl Impulses {
 }
 
 impl Noise for Impulses {
-    fn draw(&mut self, index: u64, _: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
-        Ok(terms.noise[0].apply(&Self::z(index, terms.drift.single())).into())
-    }
-
-    fn unit(&mut self, index: u64, _: &State, like: &Xi, _: &dyn NoisingProcess) -> Result<Xi> {
-        Ok(Self::z(index, like.single()).into())
+    fn draw(
+        &mut self,
+        index: u64,
+        _: &State,
+        like: &Xi,
+        noise: &[NoiseOperator],
+        _: &dyn Drive,
+    ) -> Result<Xi> {
+        Ok(noise[0].apply(&Self::z(index, like.single())).into())
     }
 }
 
@@ -153,12 +156,14 @@ pub fn moments(
 struct Counted(i64);
 
 impl Noise for Counted {
-    fn draw(&mut self, index: u64, _: &State, terms: &Terms, _: &dyn Drive) -> Result<Xi> {
-        self.0 = self.0.max(index as i64 + 1);
-        Ok(terms.drift.zeros_like())
-    }
-
-    fn unit(&mut self, index: u64, _: &State, like: &Xi, _: &dyn NoisingProcess) -> Result<Xi> {
+    fn draw(
+        &mut self,
+        index: u64,
+        _: &State,
+        like: &Xi,
+        _: &[NoiseOperator],
+        _: &dyn Drive,
+    ) -> Result<Xi> {
         self.0 = self.0.max(index as i64 + 1);
         Ok(like.zeros_like())
     }

@@ -1,7 +1,7 @@
 //! The exact denoiser of a bridge between Gaussian points (spdm.md 5).
 
 use isotropy_core::{
-    Error, KernelOfTime, ModelConfig, ModelContext, Prediction, PredictionKind, Representation,
+    Error, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind, Representation,
     Result, Scale, ScoreModel, State, Xi, component, config,
 };
 use std::sync::Arc;
@@ -66,9 +66,8 @@ impl ModelConfig for GaussianBridgeConfig {
             }
         };
         let (mean, std) = (each("/mean", &self.mean)?, each("/std", &self.std)?);
-        let kernel = process.kernel_of_time().filter(|kernel| {
-            let t = Tensor::full([1, 1], process.time().start, tch::kind::DOUBLE_CPU);
-            kernel(&t).shift.is_some() && context.spec.given(END).is_some()
+        let kernel = process.kernel().filter(|kernel| {
+            kernel.scales(process.time().start).shift.is_some() && context.spec.given(END).is_some()
         });
         let kernel = kernel.ok_or_else(|| {
             Error::config("", format!("this oracle is for bridges, not for {}", process.name()))
@@ -84,7 +83,7 @@ impl ModelConfig for GaussianBridgeConfig {
 }
 
 struct Oracle {
-    kernel: KernelOfTime,
+    kernel: Arc<dyn KernelLaw>,
     drive: Arc<dyn Representation>,
     /// In double precision on the CPU; moved to the kind and device of the state when it is asked for.
     mean: Tensor,
@@ -106,7 +105,7 @@ impl ScoreModel for Oracle {
         let end = coordinates.tau(&state.with_value(state.given(END)?.tensor.to_kind(x.kind())));
         let mut lead = vec![1; x.dim()];
         lead[0] = -1;
-        let kernel = (self.kernel)(&t.to_kind(x.kind()).view(lead.as_slice()));
+        let kernel = self.kernel.tensors(&t.to_kind(x.kind()).view(lead.as_slice()));
         let (Some([Scale::Each(a)]), [Scale::Each(b)], [Scale::Each(std)]) =
             (kernel.shift.as_deref(), kernel.mean.as_slice(), kernel.std.as_slice())
         else {

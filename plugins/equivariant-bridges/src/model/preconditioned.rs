@@ -2,7 +2,7 @@
 
 use super::scales::{BridgeScales, DataMoments};
 use isotropy_core::{
-    Error, FlowCoordinates, KernelOfTime, ModelConfig, ModelContext, NoisingProcess, Prediction,
+    Error, FlowCoordinates, KernelLaw, ModelConfig, ModelContext, NoisingProcess, Prediction,
     PredictionKind, Representation, Result, ScoreModel, State, Xi, component, config,
 };
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl ModelConfig for BridgePreconditionedConfig {
 pub struct Preconditioned {
     inner: Box<dyn ScoreModel>,
     drive: Arc<dyn Representation>,
-    kernel: KernelOfTime,
+    kernel: Arc<dyn KernelLaw>,
     moments: DataMoments,
     scaling: Scaling,
     /// What the label of the process multiplies the logarithm of time by.
@@ -87,8 +87,8 @@ impl Preconditioned {
         label_factor: f64,
     ) -> Result<Self> {
         let time = process.time();
-        let kernel = process.kernel_of_time().filter(|kernel| {
-            let probe = kernel(&Tensor::full([1, 1], time.start, tch::kind::DOUBLE_CPU));
+        let kernel = process.kernel().filter(|kernel| {
+            let probe = kernel.tensors(&Tensor::full([1, 1], time.start, tch::kind::DOUBLE_CPU));
             BridgeScales::new(&probe, &moments).is_ok()
         });
         let kernel = kernel.ok_or_else(|| {
@@ -126,7 +126,7 @@ impl Preconditioned {
     fn scales(&self, x: &Tensor, t: &Tensor) -> Result<BridgeScales> {
         let mut lead = vec![1; x.dim()];
         lead[0] = -1;
-        let kernel = (self.kernel)(&t.to_kind(x.kind()).view(lead.as_slice()));
+        let kernel = self.kernel.tensors(&t.to_kind(x.kind()).view(lead.as_slice()));
         BridgeScales::new(&kernel, &self.moments)
     }
 }

@@ -10,9 +10,9 @@ pub use vp::VpBridgeConfig;
 
 use crate::clock::{BridgeClock, Coefficients};
 use isotropy_core::{
-    ClosedForm, Error, FlowCoordinates, Kernel, KernelOfTime, NoiseOperator, NoisingProcess,
-    Perturbed, Prediction, PredictionKind, Representation, Result, Scale, State, StateSpec, Step,
-    Stream, Terms, TimeDomain, Xi, probe_symmetry, representation::as_type,
+    ClosedForm, ClosedForms, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
+    NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Scale, State,
+    StateSpec, Step, Stream, Terms, TimeDomain, Xi, probe_symmetry, representation::as_type,
 };
 use isotropy_groups::representation::Translation;
 use std::sync::Arc;
@@ -31,11 +31,65 @@ pub const END: &str = "end";
 /// neglected, as in the published samplers).
 #[derive(Debug)]
 pub struct Bridge {
-    drive: Arc<dyn Representation>,
-    clock: Arc<BridgeClock>,
-    time: TimeDomain,
+    law: Arc<BridgeLaw>,
     /// Least variance of a draw from the posterior.
     floor: f64,
+}
+
+/// The law of the kernel of a [`Bridge`]: `x_t = a x_T + b x_0 + std z`.
+#[derive(Debug)]
+struct BridgeLaw {
+    drive: Arc<dyn Representation>,
+    clock: BridgeClock,
+    time: TimeDomain,
+}
+
+impl BridgeLaw {
+    fn coordinates(&self) -> &dyn FlowCoordinates {
+        let fields = self.drive.drive().and_then(|fields| fields.coordinates());
+        fields.expect("translations have flow coordinates")
+    }
+
+    /// The coordinates of the other end.
+    fn end(&self, state: &State) -> Result<Xi> {
+        let (end, x) = (&state.given(END)?.tensor, state.x());
+        if end.size() != x.size() {
+            return Err(Error::Unsupported(format!(
+                "the other end has shape {:?}, the point {:?}",
+                end.size(),
+                x.size()
+            )));
+        }
+        Ok(self.coordinates().tau(&state.with_value(end.to_kind(x.kind()))))
+    }
+}
+
+impl KernelLaw for BridgeLaw {
+    fn time(&self) -> &TimeDomain {
+        &self.time
+    }
+
+    fn scales(&self, t: f64) -> Kernel {
+        let (a, b, std) = self.clock.coefficients(t);
+        let kernel = Kernel::new(vec![Scale::Same(b)], vec![Scale::Same(std)]);
+        kernel.shifted(vec![Scale::Same(a)])
+    }
+
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let Coefficients { end, clean, std } = self.clock.tensors(t);
+        let kernel = Kernel::new(vec![Scale::Each(clean)], vec![Scale::Each(std)]);
+        kernel.shifted(vec![Scale::Each(end)])
+    }
+
+    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
+        self.end(state).map(Some)
+    }
+
+    /// That of the base process, `sigma / alpha`: the kernel's own `std / mean` has no bound at the
+    /// other end. For VE it is the time itself.
+    fn level(&self, t: f64) -> Option<f64> {
+        Some(self.clock.level(t))
+    }
 }
 
 impl Bridge {
@@ -59,35 +113,22 @@ impl Bridge {
                 Error::config("", message).with_help("use \"drive\": {\"type\": \"translations\"}")
             );
         }
-        Ok(Self { drive, clock: Arc::new(clock), time, floor })
+        Ok(Self { law: Arc::new(BridgeLaw { drive, clock, time }), floor })
     }
 
     /// The clock.
     pub fn clock(&self) -> &BridgeClock {
-        &self.clock
+        &self.law.clock
     }
 
     fn coordinates(&self) -> &dyn FlowCoordinates {
-        self.fields().coordinates().expect("translations have flow coordinates")
-    }
-
-    /// The coordinates of the other end.
-    fn end(&self, state: &State) -> Result<Xi> {
-        let (end, x) = (&state.given(END)?.tensor, state.x());
-        if end.size() != x.size() {
-            return Err(Error::Unsupported(format!(
-                "the other end has shape {:?}, the point {:?}",
-                end.size(),
-                x.size()
-            )));
-        }
-        Ok(self.coordinates().tau(&state.with_value(end.to_kind(x.kind()))))
+        self.law.coordinates()
     }
 
     /// `x - a x_T = (x - x_T) + (1 - a) x_T`: near the other end the first difference is small and
     /// exact, where `a x_T` would cancel against `x`.
     fn centred(&self, tau: &Xi, end: &Xi, t: f64) -> Xi {
-        tau.sub(end).add_scaled(end, self.clock.complement(t))
+        tau.sub(end).add_scaled(end, self.law.clock.complement(t))
     }
 
     /// The noisy state of given standard normal numbers (in the shape of the value): `perturb` with
@@ -96,13 +137,13 @@ impl Bridge {
     /// # Errors
     /// When the state lacks its other end.
     pub fn noised(&self, clean: &State, t: &Tensor, z: &Tensor) -> Result<Perturbed> {
-        let (clean_tau, end) = (self.coordinates().unwrapped(clean), self.end(clean)?);
+        let (clean_tau, end) = (self.coordinates().unwrapped(clean), self.law.end(clean)?);
         let noise = self.fields().horizontal(clean, &z.shallow_clone().into());
         let x_0 = clean_tau.single();
         let mut lead = vec![1; x_0.dim()];
         lead[0] = -1;
         let Coefficients { end: a, clean: b, std } =
-            self.clock.tensors(&t.to_kind(x_0.kind()).view(lead.as_slice()));
+            self.law.clock.tensors(&t.to_kind(x_0.kind()).view(lead.as_slice()));
         let tau = (end.single() * &a).addcmul(x_0, &b).addcmul(noise.single(), &std);
         let tau = Xi::from(tau);
         let kernel = Kernel::new(vec![Scale::Each(b)], vec![Scale::Each(std)]);
@@ -116,28 +157,22 @@ impl Bridge {
         })
     }
 
-    fn gauss(&self, t: f64) -> Kernel {
-        let (a, b, std) = self.clock.coefficients(t);
-        let kernel = Kernel::new(vec![Scale::Same(b)], vec![Scale::Same(std)]);
-        kernel.shifted(vec![Scale::Same(a)])
-    }
-
     /// The clean coordinates that a prediction stands for at a state.
     fn clean_coordinates(&self, state: &State, t: f64, prediction: &Prediction) -> Result<Xi> {
         self.accepts_prediction(prediction.kind)?;
         let tau = self.coordinates().unwrapped(state);
-        let centred = self.centred(&tau, &self.end(state)?, t);
-        self.gauss(t).clean(prediction, &centred)
+        let centred = self.centred(&tau, &self.law.end(state)?, t);
+        self.law.scales(t).clean(prediction, &centred)
     }
 }
 
 impl NoisingProcess for Bridge {
     fn name(&self) -> String {
-        self.clock.name().into()
+        self.law.clock.name().into()
     }
 
     fn drive(&self) -> &Arc<dyn Representation> {
-        &self.drive
+        &self.law.drive
     }
 
     fn accepts(&self, spec: &StateSpec) -> Result<()> {
@@ -161,13 +196,13 @@ impl NoisingProcess for Bridge {
         options: (Kind, Device),
         stream: &mut Stream,
     ) -> Option<State> {
-        let state = self.drive.sample_state(batch, options, stream)?;
+        let state = self.law.drive.sample_state(batch, options, stream)?;
         let end = state.value.with(stream.normal(&state.x().size(), options));
         Some(state.with_context(END, end))
     }
 
     fn time(&self) -> &TimeDomain {
-        &self.time
+        &self.law.time
     }
 
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed> {
@@ -177,7 +212,7 @@ impl NoisingProcess for Bridge {
 
     /// The other end itself.
     fn prior(&self, template: &State, _: &mut Stream) -> Result<State> {
-        Ok(self.coordinates().point(template, &self.end(template)?))
+        Ok(self.coordinates().point(template, &self.law.end(template)?))
     }
 
     fn prior_log_prob(&self, _: &State) -> Result<Option<Tensor>> {
@@ -196,8 +231,8 @@ impl NoisingProcess for Bridge {
         }
     }
 
-    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
-        self.end(state).map(Some)
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        Some(Arc::clone(&self.law) as Arc<dyn KernelLaw>)
     }
 
     /// Score and h-term at the start of the step (their difference, which is what moves a sampler,
@@ -205,12 +240,12 @@ impl NoisingProcess for Bridge {
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         self.accepts_prediction(prediction.kind)?;
         let t = step.from;
-        let (tau, end) = (self.coordinates().unwrapped(state), self.end(state)?);
+        let (tau, end) = (self.coordinates().unwrapped(state), self.law.end(state)?);
         let centred = self.centred(&tau, &end, t);
-        let score = self.gauss(t).score(prediction, Some(&centred))?;
-        let (rate, drift) = (self.clock.noise_rate(step), self.clock.drift_rate(step));
-        let h = end.sub(&tau).add_scaled(&tau, self.clock.slack(t));
-        let h = h.scale(rate / self.clock.ahead(t));
+        let score = self.law.scales(t).score(prediction, Some(&centred))?;
+        let (rate, drift) = (self.law.clock.noise_rate(step), self.law.clock.drift_rate(step));
+        let h = end.sub(&tau).add_scaled(&tau, self.law.clock.slack(t));
+        let h = h.scale(rate / self.law.clock.ahead(t));
         Ok(Terms {
             drift: if drift == 0.0 { tau.zeros_like() } else { tau.scale(-0.5 * drift) },
             noise: vec![NoiseOperator::White(rate.max(0.0).sqrt())],
@@ -220,26 +255,35 @@ impl NoisingProcess for Bridge {
         })
     }
 
-    fn kernel(&self, t: f64) -> Option<Kernel> {
-        Some(self.gauss(t))
+    /// The forward drift, h-term included, must move with the point. It pulls towards the other end,
+    /// so an end that the symmetry leaves where it is gives the process away.
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
+        self.accepts(spec)?;
+        symmetry.accepts(spec)?;
+        let t = 0.5 * (self.law.time.start + self.law.time.end);
+        let (drift, slack) = (self.law.clock.drift_rate(Step::at(t)), self.law.clock.slack(t));
+        probe_symmetry(self.fields(), symmetry, spec, |state| {
+            let tau = self.coordinates().unwrapped(state);
+            Ok(self.law.end(state)?.add_scaled(&tau, slack - 1.0 - 0.5 * drift))
+        })
+        .map_err(|error| match (error, spec.given(END)) {
+            (Error::Unsupported(why), Some(end)) if end.moves != spec.value.moves => {
+                Error::Unsupported(format!(
+                    "the other end moves as {:?}, the value as {:?}, and a symmetry of a bridge moves both ends alike: {why}",
+                    end.moves, spec.value.moves
+                ))
+            }
+            (error, _) => error,
+        })
     }
 
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        let clock = self.clock.clone();
-        Some(Arc::new(move |t: &Tensor| {
-            let Coefficients { end, clean, std } = clock.tensors(t);
-            let kernel = Kernel::new(vec![Scale::Each(clean)], vec![Scale::Each(std)]);
-            kernel.shifted(vec![Scale::Each(end)])
-        }))
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        Some(self)
     }
+}
 
-    /// That of the base process, `sigma / alpha`: the kernel's own `std / mean` has no bound at the
-    /// other end. For VE it is the time itself.
-    fn noise_level(&self, t: f64) -> Option<f64> {
-        Some(self.clock.level(t))
-    }
-
-    fn closed_forms(&self) -> &'static [ClosedForm] {
+impl ClosedForms for Bridge {
+    fn forms(&self) -> &'static [ClosedForm] {
         use ClosedForm::{Clean, HTerm, Posterior, Transition};
         &[Clean, Posterior, Transition, HTerm]
     }
@@ -260,7 +304,8 @@ impl NoisingProcess for Bridge {
     ) -> Result<State> {
         let Step { from: t, to: s } = step;
         let clean = self.clean_coordinates(state, t, prediction)?;
-        let (p_t, p_s, w) = (self.clock.behind(t), self.clock.behind(s), self.clock.between(s, t));
+        let (p_t, p_s, w) =
+            (self.law.clock.behind(t), self.law.clock.behind(s), self.law.clock.between(s, t));
         let std = (p_s * w / p_t).max(self.floor).sqrt();
         let mean = self.coordinates().unwrapped(state).scale(p_s / p_t).add_scaled(&clean, w / p_t);
         Ok(self.coordinates().point(state, &mean.add_scaled(z, std)))
@@ -268,34 +313,12 @@ impl NoisingProcess for Bridge {
 
     /// `x_t | x_s, x_T ~ N((q_t x_s + w x_T) / q_s, q_t w / q_s)`: onwards to the same other end.
     fn transition(&self, state: &State, from: f64, to: f64, z: &Xi) -> Result<State> {
-        let (q_s, q_t) = (self.clock.ahead(from), self.clock.ahead(to).max(0.0));
-        let w = self.clock.between(from, to);
+        let (q_s, q_t) = (self.law.clock.ahead(from), self.law.clock.ahead(to).max(0.0));
+        let w = self.law.clock.between(from, to);
         let mean = self.coordinates().unwrapped(state).scale(q_t / q_s);
-        let mean = mean.add_scaled(&self.end(state)?, w / q_s);
+        let mean = mean.add_scaled(&self.law.end(state)?, w / q_s);
         let std = (q_t * w / q_s).max(0.0).sqrt();
         Ok(self.coordinates().point(state, &mean.add_scaled(z, std)))
-    }
-
-    /// The forward drift, h-term included, must move with the point. It pulls towards the other end,
-    /// so an end that the symmetry leaves where it is gives the process away.
-    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
-        self.accepts(spec)?;
-        symmetry.accepts(spec)?;
-        let t = 0.5 * (self.time.start + self.time.end);
-        let (drift, slack) = (self.clock.drift_rate(Step::at(t)), self.clock.slack(t));
-        probe_symmetry(self.fields(), symmetry, spec, |state| {
-            let tau = self.coordinates().unwrapped(state);
-            Ok(self.end(state)?.add_scaled(&tau, slack - 1.0 - 0.5 * drift))
-        })
-        .map_err(|error| match (error, spec.given(END)) {
-            (Error::Unsupported(why), Some(end)) if end.moves != spec.value.moves => {
-                Error::Unsupported(format!(
-                    "the other end moves as {:?}, the value as {:?}, and a symmetry of a bridge moves both ends alike: {why}",
-                    end.moves, spec.value.moves
-                ))
-            }
-            (error, _) => error,
-        })
     }
 }
 

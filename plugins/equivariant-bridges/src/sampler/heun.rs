@@ -167,7 +167,7 @@ impl Walk<'_> {
         if self.config.churn > 0.0 {
             let length = self.config.churn * (from - to);
             let terms = self.terms(&state, from)?;
-            let z = noise.draw(index, &state, &terms, self.process.fields())?;
+            let z = noise.draw(index, &state, &terms.drift, &terms.noise, self.process.fields())?;
             let xi = self.rate(&terms, 1.0).scale(length).add_scaled(&z, length.sqrt());
             state = self.process.fields().flow(&state, &xi);
             from -= length;

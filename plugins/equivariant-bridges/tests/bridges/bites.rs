@@ -4,9 +4,11 @@
 use super::{images, pixels, process};
 use isotropy_conformance::Status;
 use isotropy_conformance::process::{check_process, check_process_symmetry};
+use isotropy_core::schedule::Family;
 use isotropy_core::{
-    Field, Kernel, KernelOfTime, Moves, NoisingProcess, Perturbed, Prediction, Representation,
-    Result, State, StateSpec, Step, Stream, Streams, Terms, TimeDomain, Xi,
+    ClosedForm, ClosedForms, Field, Kernel, KernelLaw, Moves, NoisingProcess, Perturbed,
+    Prediction, Representation, Result, State, StateSpec, Step, Stream, Streams, TerminalMismatch,
+    Terms, TimeDomain, Xi,
 };
 use isotropy_equivariant_bridges::process::END;
 use serde_json::json;
@@ -51,10 +53,40 @@ impl Wrong {
     }
 }
 
-impl NoisingProcess for Wrong {
-    fn closed_forms(&self) -> &'static [isotropy_core::ClosedForm] {
-        self.right.closed_forms()
+/// The law of a kernel with something else in its place.
+#[derive(Debug)]
+struct WrongLaw {
+    right: Arc<dyn KernelLaw>,
+    mistake: Mistake,
+}
+
+impl KernelLaw for WrongLaw {
+    fn time(&self) -> &TimeDomain {
+        self.right.time()
     }
+    fn scales(&self, t: f64) -> Kernel {
+        let kernel = self.right.scales(t);
+        let unshifted = self.mistake == Mistake::Unshifted;
+        if unshifted { Kernel { shift: None, ..kernel } } else { kernel }
+    }
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        self.right.tensors(t)
+    }
+    fn family(&self) -> Option<Family> {
+        self.right.family()
+    }
+    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
+        self.right.known_end(state)
+    }
+    fn level(&self, t: f64) -> Option<f64> {
+        self.right.level(t)
+    }
+    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
+        self.right.terminal_mismatch()
+    }
+}
+
+impl NoisingProcess for Wrong {
     fn name(&self) -> String {
         format!("{}, {:?}", self.right.name(), self.mistake)
     }
@@ -90,9 +122,6 @@ impl NoisingProcess for Wrong {
     fn prior_log_prob(&self, _: &State) -> Result<Option<Tensor>> {
         Ok(None)
     }
-    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
-        self.right.known_end(state)
-    }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let mut terms = self.right.terms(state, step, prediction)?;
         match self.mistake {
@@ -102,12 +131,24 @@ impl NoisingProcess for Wrong {
         }
         Ok(terms)
     }
-    fn kernel(&self, t: f64) -> Option<Kernel> {
-        let kernel = self.right.kernel(t)?;
-        Some(if self.is(Mistake::Unshifted) { Kernel { shift: None, ..kernel } } else { kernel })
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        let (right, mistake) = (self.right.kernel()?, self.mistake);
+        Some(Arc::new(WrongLaw { right, mistake }))
     }
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        self.right.kernel_of_time()
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
+        if self.is(Mistake::OneEndMoves) {
+            return Ok(());
+        }
+        self.right.symmetric_under(symmetry, spec)
+    }
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        self.right.closed_forms().map(|_| self as &dyn ClosedForms)
+    }
+}
+
+impl ClosedForms for Wrong {
+    fn forms(&self) -> &'static [ClosedForm] {
+        self.right.closed_forms().expect("asked for above").forms()
     }
     fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
         self.right.clean(state, t, prediction)
@@ -129,12 +170,6 @@ impl NoisingProcess for Wrong {
         let origin = Field::new(self.end(state)?.zeros_like(), Moves::Image);
         let moved = self.right.transition(&state.clone().with_context(END, origin), from, to, z)?;
         Ok(state.with_value(moved.x().shallow_clone()))
-    }
-    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
-        if self.is(Mistake::OneEndMoves) {
-            return Ok(());
-        }
-        self.right.symmetric_under(symmetry, spec)
     }
 }
 

@@ -199,7 +199,7 @@ fn chains_of_transitions_have_the_covariance_of_the_pinned_process() {
         let z = normal(&[4000, 1, 2, 2], "z").into();
         let later = process.transition(&noisy.noisy, s, t, &z).unwrap();
         let centred = |x: &Tensor, t: f64| {
-            let kernel = process.kernel(t).unwrap();
+            let kernel = process.kernel().unwrap().scales(t);
             let Some(Scale::Same(a)) = kernel.shift.as_ref().map(|all| &all[0]) else { panic!() };
             x - &state.given("end").unwrap().tensor * *a
         };
@@ -207,8 +207,8 @@ fn chains_of_transitions_have_the_covariance_of_the_pinned_process() {
         let found = number(&(&x_s * &x_t).mean(Kind::Double));
         let (std_s, std_t) = (x_s.square().mean(Kind::Double).sqrt(), x_t.std(true));
         let kernel = |t: f64| match (
-            &process.kernel(t).unwrap().mean[0],
-            &process.kernel(t).unwrap().std[0],
+            &process.kernel().unwrap().scales(t).mean[0],
+            &process.kernel().unwrap().scales(t).std[0],
         ) {
             (Scale::Same(mean), Scale::Same(std)) => (*mean, *std),
             _ => panic!("one time"),

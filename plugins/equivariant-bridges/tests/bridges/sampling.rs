@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 /// `(a, b, sqrt(c))`.
 fn coefficients(process: &dyn NoisingProcess, t: f64) -> (f64, f64, f64) {
-    let kernel = process.kernel(t).unwrap();
+    let kernel = process.kernel().unwrap().scales(t);
     match (&kernel.shift.as_ref().unwrap()[0], &kernel.mean[0], &kernel.std[0]) {
         (Scale::Same(a), Scale::Same(b), Scale::Same(std)) => (*a, *b, *std),
         _ => panic!("one time"),
@@ -224,20 +224,11 @@ impl isotropy_core::Noise for Quiet {
         &mut self,
         _: u64,
         _: &State,
-        terms: &isotropy_core::Terms,
+        like: &isotropy_core::Xi,
+        _: &[isotropy_core::NoiseOperator],
         _: &dyn isotropy_core::Drive,
     ) -> Result<isotropy_core::Xi> {
-        Ok(terms.drift.map(|a| a.zeros_like() + &self.0))
-    }
-
-    fn unit(
-        &mut self,
-        _: u64,
-        _: &State,
-        like: &isotropy_core::Xi,
-        _: &dyn NoisingProcess,
-    ) -> Result<isotropy_core::Xi> {
-        Ok(like.zeros_like())
+        Ok(like.map(|a| a.zeros_like() + &self.0))
     }
 }
 

@@ -52,7 +52,7 @@ fn the_loss_of_the_exact_denoiser_is_the_posterior_variance() {
         let t: Vec<f64> =
             (0..nodes).map(at).map(|t| if time.discrete { t.round() } else { t }).collect();
         let t = Tensor::from_slice(&t);
-        let kernel = process.kernel_of_time().unwrap()(&t.unsqueeze(1));
+        let kernel = process.kernel().unwrap().tensors(&t.unsqueeze(1));
         let (Scale::Each(b), Scale::Each(std)) = (&kernel.mean[0], &kernel.std[0]) else {
             panic!()
         };
@@ -110,7 +110,7 @@ fn log_normal_times_have_their_law() {
 fn other_predictions_count_by_their_clean_point() {
     let process = process(&json!({"type": "vp-bridge"}));
     let batch = pairs(64);
-    struct AsNoise<'a>(&'a dyn ScoreModel, isotropy_core::KernelOfTime);
+    struct AsNoise<'a>(&'a dyn ScoreModel, std::sync::Arc<dyn isotropy_core::KernelLaw>);
     impl ScoreModel for AsNoise<'_> {
         fn predicts(&self) -> isotropy_core::PredictionKind {
             isotropy_core::PredictionKind::Noise
@@ -122,7 +122,7 @@ fn other_predictions_count_by_their_clean_point() {
             train: bool,
         ) -> isotropy_core::Result<isotropy_core::Prediction> {
             let clean = self.0.predict(state, t, train)?;
-            let kernel = (self.1)(&t.view([-1, 1, 1, 1]));
+            let kernel = self.1.tensors(&t.view([-1, 1, 1, 1]));
             let end = state.given(END)?.tensor.shallow_clone().into();
             let tau = kernel.centred(&state.x().shallow_clone().into(), Some(&end));
             let noise = kernel.noise(&clean, Some(&tau))?;
@@ -130,7 +130,7 @@ fn other_predictions_count_by_their_clean_point() {
         }
     }
     let oracle = oracle(process.as_ref(), &batch);
-    let noise = AsNoise(oracle.as_ref(), process.kernel_of_time().unwrap());
+    let noise = AsNoise(oracle.as_ref(), process.kernel().unwrap());
     let objective = json!({"type": "bridge-denoising"});
     let direct = loss(&objective, process.as_ref(), oracle.as_ref(), &batch);
     let implied = loss(&objective, process.as_ref(), &noise, &batch);
@@ -157,7 +157,7 @@ fn the_weighted_loss_is_that_of_the_raw_network() {
         let config = serde_json::from_value(json!({"weighting": {"bridge": moments}})).unwrap();
         let objective = isotropy_equivariant_bridges::objective::BridgeDenoising::new(&config);
         let errors = objective.errors(process.as_ref(), &perturbed, &prediction).unwrap();
-        let kernel = process.kernel_of_time().unwrap()(&times.view([-1, 1, 1, 1]));
+        let kernel = process.kernel().unwrap().tensors(&times.view([-1, 1, 1, 1]));
         let scales = BridgeScales::new(&kernel, &moments).unwrap();
         let raw = |clean: &Tensor| (clean - perturbed.noisy.x() * &scales.skip) / &scales.out;
         let difference = raw(prediction.heads[0].single()) - raw(batch.x());

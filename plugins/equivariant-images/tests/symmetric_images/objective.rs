@@ -171,7 +171,7 @@ fn the_penalty_of_a_preconditioned_network_is_that_of_the_network_inside() {
     let here = outer(&state).unwrap();
     let found = isotropy_equivariant_images::objective::mean_square(&here, &back, scale.as_ref());
     // The network itself, at the scaled image and the label of the wrapper.
-    let kernel = process.kernel_of_time().unwrap()(&t.reshape([-1, 1, 1, 1]));
+    let kernel = process.kernel().unwrap().tensors(&t.reshape([-1, 1, 1, 1]));
     let (isotropy_core::Scale::Each(mean), isotropy_core::Scale::Each(std)) =
         (&kernel.mean[0], &kernel.std[0])
     else {

@@ -8,19 +8,19 @@ use crate::linear_algebra::{JITTER, Points, cholesky, gram};
 use crate::posterior::GaussianProcess;
 use isotropy_core::representation::as_type;
 use isotropy_core::{
-    CovarianceKernelConfig, Error, Gram, Invariance, Kernel, KernelOfState, ModelConfig,
-    ModelContext, Prediction, PredictionKind, Result, Root, ScoreModel, State, Xi, component,
-    config,
+    CovarianceKernelConfig, Error, Gram, Invariance, Kernel, KernelLaw, ModelConfig, ModelContext,
+    Prediction, PredictionKind, Result, Root, ScoreModel, State, Xi, component, config,
 };
 use isotropy_groups::representation::Translation;
 use std::f64::consts::PI;
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// The exact score of data from a Gaussian process.
 pub struct Oracle {
     data: GaussianProcess,
     /// The kernel of the process.
-    kernel: KernelOfState,
+    kernel: Arc<dyn KernelLaw>,
     /// The limiting mean, one row.
     limit_mean: Option<Tensor>,
     predicts: PredictionKind,
@@ -124,7 +124,7 @@ impl Oracle {
         if as_type::<Translation>(process.drive().as_ref()) != Some(&plain) {
             return Err(Error::config("", "this oracle needs the drive `translations`"));
         }
-        let of_state = process.kernel_of_state().ok_or_else(|| {
+        let of_state = process.gaussian_kernel().ok_or_else(|| {
             Error::config("", format!("{} has no Gaussian kernel on fields", process.name()))
                 .with_help("use the process `gaussian-process`")
         })?;
@@ -136,7 +136,7 @@ impl Oracle {
     /// # Errors
     /// When the state has no index points, or a covariance is not positive definite.
     pub fn marginal(&self, state: &State, t: &Tensor) -> Result<Marginal> {
-        let kernel = (self.kernel)(state, t)?;
+        let kernel = self.kernel.at_times(state, t)?;
         let points = Points::of(state)?;
         let size = state.x().size();
         let options = (Kind::Double, state.x().device());

@@ -5,10 +5,11 @@ use super::cache::Cache;
 use crate::linear_algebra::Factor;
 use crate::posterior::GaussianProcess;
 use isotropy_core::representation::as_type;
+use isotropy_core::schedule::Family;
 use isotropy_core::{
-    ClosedForm, Error, Field, Kernel, KernelOfState, KernelOfTime, Moves, NoiseOperator,
-    NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
-    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, probe_symmetry,
+    ClosedForm, ClosedForms, Error, Field, Kernel, KernelLaw, Moves, NoiseOperator, NoisingProcess,
+    Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale, State, StateSpec,
+    Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, probe_symmetry,
 };
 use isotropy_groups::representation::Translation;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tch::{Device, Kind, Tensor};
 /// What the running process shares with the functions that models keep.
 #[derive(Debug)]
 struct Core {
+    time: TimeDomain,
     limit: GaussianProcess,
     beta: Beta,
     std_floor: f64,
@@ -27,7 +29,6 @@ struct Core {
 #[derive(Debug)]
 pub struct FieldProcess {
     drive: Arc<dyn Representation>,
-    time: TimeDomain,
     core: Arc<Core>,
 }
 
@@ -39,7 +40,7 @@ impl Core {
     }
 
     /// As [`Core::mean_std`] for times `[B]` or `[B, 1, ..]`, in a kind.
-    fn scales(&self, t: &Tensor, kind: Kind) -> (Tensor, Tensor) {
+    fn mean_std_of(&self, t: &Tensor, kind: Kind) -> (Tensor, Tensor) {
         let integral = self.beta.integrals(t);
         let mean = (&integral * -0.5).exp();
         let std = integral.neg().expm1().neg().sqrt().clamp_min(self.std_floor);
@@ -62,19 +63,59 @@ impl Core {
         self.with(state, |_, root| root(state.options().0))
     }
 
-    fn kernel(&self, root: Root, mean: Scale, std: Scale) -> Kernel {
+    fn kernel(&self, root: Option<Root>, mean: Scale, std: Scale) -> Kernel {
         let shift = match &mean {
             Scale::Same(a) => Scale::Same(1.0 - a),
             Scale::Each(a) => Scale::Each(1.0 - a),
         };
-        let kernel = Kernel::new(vec![mean], vec![std]).coloured(vec![Some(root)]);
+        let kernel = Kernel::new(vec![mean], vec![std]).coloured(vec![root]);
         if self.limit.has_mean() { kernel.shifted(vec![shift]) } else { kernel }
     }
+}
 
-    /// The kernel at the times of a batch.
-    fn kernel_of_state(&self, state: &State, t: &Tensor) -> Result<Kernel> {
-        let (mean, std) = self.scales(&t.reshape([-1, 1, 1]), state.options().0);
-        Ok(self.kernel(self.root(state)?, Scale::Each(mean), Scale::Each(std)))
+impl KernelLaw for Core {
+    fn time(&self) -> &TimeDomain {
+        &self.time
+    }
+
+    fn scales(&self, t: f64) -> Kernel {
+        let (mean, std) = self.mean_std(t);
+        self.kernel(None, Scale::Same(mean), Scale::Same(std))
+    }
+
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let (mean, std) = self.mean_std_of(t, t.kind());
+        self.kernel(None, Scale::Each(mean), Scale::Each(std))
+    }
+
+    fn family(&self) -> Option<Family> {
+        Some(Family::VariancePreserving)
+    }
+
+    fn coloured_by_state(&self) -> bool {
+        true
+    }
+
+    fn at(&self, state: &State, t: f64) -> Result<Kernel> {
+        let (mean, std) = self.mean_std(t);
+        Ok(self.kernel(Some(self.root(state)?), Scale::Same(mean), Scale::Same(std)))
+    }
+
+    fn at_times(&self, state: &State, t: &Tensor) -> Result<Kernel> {
+        let (mean, std) = self.mean_std_of(&t.reshape([-1, 1, 1]), state.options().0);
+        Ok(self.kernel(Some(self.root(state)?), Scale::Each(mean), Scale::Each(std)))
+    }
+
+    /// The limiting mean at the points that are there.
+    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
+        let Some(mean) = self.limit.mean_like(state.x()) else { return Ok(None) };
+        let mean = mean.expand_as(state.x());
+        Ok(Some(shown(state, &mean).into()))
+    }
+
+    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
+        let (mean, std) = self.mean_std(self.time.prior);
+        Some(TerminalMismatch { mean, std })
     }
 }
 
@@ -110,8 +151,8 @@ impl FieldProcess {
             ));
         }
         let time = beta.time();
-        let core = Core { limit, beta, std_floor, cache: Cache::default() };
-        Ok(Self { drive, time, core: Arc::new(core) })
+        let core = Core { time, limit, beta, std_floor, cache: Cache::default() };
+        Ok(Self { drive, core: Arc::new(core) })
     }
 
     /// The Gaussian process of the limit.
@@ -137,16 +178,11 @@ impl FieldProcess {
         }
     }
 
-    fn same(&self, state: &State, t: f64) -> Result<Kernel> {
-        let (mean, std) = self.core.mean_std(t);
-        Ok(self.core.kernel(self.core.root(state)?, Scale::Same(mean), Scale::Same(std)))
-    }
-
     /// `K score` at a time.
     fn covariance_score(&self, state: &State, t: f64, prediction: &Prediction) -> Result<Tensor> {
         self.accepts_prediction(prediction.kind)?;
-        let kernel = self.same(state, t)?;
-        let tau = kernel.centred(&Self::values(state), self.known_end(state)?.as_ref());
+        let kernel = self.core.at(state, t)?;
+        let tau = kernel.centred(&Self::values(state), self.core.known_end(state)?.as_ref());
         let score = kernel.covariance_score(prediction, Some(&tau))?;
         Ok(shown(state, score.single()))
     }
@@ -219,17 +255,17 @@ impl NoisingProcess for FieldProcess {
     }
 
     fn time(&self) -> &TimeDomain {
-        &self.time
+        &self.core.time
     }
 
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed> {
-        let kernel = self.core.kernel_of_state(clean, t)?;
+        let kernel = self.core.at_times(clean, t)?;
         let z = shown(clean, &stream.normal(&clean.x().size(), clean.options()));
         let colour = kernel.colour[0].as_ref().expect("the kernel of a field is coloured");
         let coloured = colour.apply(&z);
         let values = Self::values(clean);
         let mut noisy = kernel.mean[0].times(values.single()) + kernel.std[0].times(&coloured);
-        if let (Some(end), Some(shift)) = (self.known_end(clean)?, &kernel.shift) {
+        if let (Some(end), Some(shift)) = (self.core.known_end(clean)?, &kernel.shift) {
             noisy = &noisy + shift[0].times(end.single());
         }
         Ok(Perturbed {
@@ -243,9 +279,9 @@ impl NoisingProcess for FieldProcess {
     }
 
     fn prior(&self, template: &State, stream: &mut Stream) -> Result<State> {
-        let z = stream.normal(&template.x().size(), template.options());
-        let mut values = self.colour(template, &z.into())?;
-        if let Some(end) = self.known_end(template)? {
+        let z = shown(template, &stream.normal(&template.x().size(), template.options()));
+        let mut values = Xi::from(self.core.root(template)?.apply(&z));
+        if let Some(end) = self.core.known_end(template)? {
             values = values.add(&end);
         }
         Ok(template.with_value(values.single().shallow_clone()))
@@ -256,11 +292,6 @@ impl NoisingProcess for FieldProcess {
         let factor = self.core.with(state, |factor, _| factor.shallow_clone())?;
         let log = factor.log_prob(&self.deviation(state));
         Ok(Some(log.to_kind(state.options().0)))
-    }
-
-    fn terminal_mismatch(&self) -> Option<TerminalMismatch> {
-        let (mean, std) = self.core.mean_std(self.time.prior);
-        Some(TerminalMismatch { mean, std })
     }
 
     fn accepts_prediction(&self, kind: PredictionKind) -> Result<()> {
@@ -279,18 +310,15 @@ impl NoisingProcess for FieldProcess {
         }
     }
 
-    /// The limiting mean at the points that are there.
-    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
-        let Some(mean) = self.core.limit.mean_like(state.x()) else { return Ok(None) };
-        let mean = mean.expand_as(state.x());
-        Ok(Some(shown(state, &mean).into()))
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        Some(Arc::clone(&self.core) as Arc<dyn KernelLaw>)
     }
 
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         self.accepts_prediction(prediction.kind)?;
         let rate = self.core.beta.of_step(step);
-        let kernel = self.same(state, step.from)?;
-        let tau = kernel.centred(&Self::values(state), self.known_end(state)?.as_ref());
+        let kernel = self.core.at(state, step.from)?;
+        let tau = kernel.centred(&Self::values(state), self.core.known_end(state)?.as_ref());
         let preconditioned = kernel.covariance_score(prediction, Some(&tau))?;
         let score = kernel.score(prediction, Some(&tau))?;
         let root = kernel.colour[0].clone().expect("the kernel of a field is coloured");
@@ -302,84 +330,6 @@ impl NoisingProcess for FieldProcess {
             score: Some(score.map(|a| shown(state, a))),
             h: None,
         })
-    }
-
-    /// None: its colour depends on the points. See [`NoisingProcess::kernel_at`].
-    fn kernel(&self, _t: f64) -> Option<Kernel> {
-        None
-    }
-
-    fn kernel_at(&self, state: &State, t: f64) -> Result<Option<Kernel>> {
-        self.same(state, t).map(Some)
-    }
-
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        let core = Arc::clone(&self.core);
-        Some(Arc::new(move |t: &Tensor| {
-            let (mean, std) = core.scales(t, t.kind());
-            let shift = vec![Scale::Each(1.0 - &mean)];
-            let kernel = Kernel::new(vec![Scale::Each(mean)], vec![Scale::Each(std)]);
-            if core.limit.has_mean() { kernel.shifted(shift) } else { kernel }
-        }))
-    }
-
-    fn kernel_of_state(&self) -> Option<KernelOfState> {
-        let core = Arc::clone(&self.core);
-        Some(Arc::new(move |state: &State, t: &Tensor| core.kernel_of_state(state, t)))
-    }
-
-    fn std_floor(&self) -> f64 {
-        self.core.std_floor
-    }
-
-    fn noise_level(&self, t: f64) -> Option<f64> {
-        let (mean, std) = self.core.mean_std(t);
-        Some(std / mean)
-    }
-
-    fn colour(&self, state: &State, z: &Xi) -> Result<Xi> {
-        Ok(self.core.root(state)?.apply(&shown(state, z.single())).into())
-    }
-
-    fn closed_forms(&self) -> &'static [ClosedForm] {
-        &[ClosedForm::Clean, ClosedForm::Posterior, ClosedForm::Transition]
-    }
-
-    /// By Tweedie's formula.
-    fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
-        self.accepts_prediction(prediction.kind)?;
-        let kernel = self.same(state, t)?;
-        let tau = kernel.centred(&Self::values(state), self.known_end(state)?.as_ref());
-        let clean = kernel.clean(prediction, &tau)?;
-        Ok(state.with_value(shown(state, clean.single())))
-    }
-
-    /// The Gaussian `p(y_to | y_from, y_0)` at the estimate of `y_0`. At `t0` it is the estimate itself.
-    fn posterior(
-        &self,
-        state: &State,
-        step: Step,
-        prediction: &Prediction,
-        z: &Xi,
-    ) -> Result<State> {
-        let preconditioned = self.covariance_score(state, step.from, prediction)?;
-        let (mean_t, std_t) = self.core.mean_std(step.from);
-        let (mean_s, std_s) = self.core.beta.mean_std(step.to);
-        let (alpha, added) = self.transition_scales(step.to, step.from);
-        let of_noisy = alpha * (std_s / std_t).powi(2);
-        let of_clean = mean_s * added / (std_t * std_t);
-        // y_0 = (y + std_t^2 K score) / mean_t, put in place; all from the limiting mean.
-        let displacement = self.deviation(state) * (of_noisy + of_clean / mean_t - 1.0)
-            + preconditioned * (of_clean * std_t * std_t / mean_t)
-            + shown(state, z.single()) * (added.sqrt() * std_s / std_t);
-        Ok(state.with_value(state.x() + displacement))
-    }
-
-    fn transition(&self, state: &State, from: f64, to: f64, z: &Xi) -> Result<State> {
-        let (alpha, added) = self.transition_scales(from, to);
-        let displacement =
-            self.deviation(state) * (alpha - 1.0) + shown(state, z.single()) * added.sqrt();
-        Ok(state.with_value(state.x() + displacement))
     }
 
     /// Drift and prior need a mean that the action leaves alone (0 for vectors under rotations), the noise a kernel with
@@ -416,6 +366,53 @@ impl NoisingProcess for FieldProcess {
             )));
         }
         Ok(())
+    }
+
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        Some(self)
+    }
+}
+
+impl ClosedForms for FieldProcess {
+    fn forms(&self) -> &'static [ClosedForm] {
+        &[ClosedForm::Clean, ClosedForm::Posterior, ClosedForm::Transition]
+    }
+
+    /// By Tweedie's formula.
+    fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
+        self.accepts_prediction(prediction.kind)?;
+        let kernel = self.core.at(state, t)?;
+        let tau = kernel.centred(&Self::values(state), self.core.known_end(state)?.as_ref());
+        let clean = kernel.clean(prediction, &tau)?;
+        Ok(state.with_value(shown(state, clean.single())))
+    }
+
+    /// The Gaussian `p(y_to | y_from, y_0)` at the estimate of `y_0`. At `t0` it is the estimate itself.
+    fn posterior(
+        &self,
+        state: &State,
+        step: Step,
+        prediction: &Prediction,
+        z: &Xi,
+    ) -> Result<State> {
+        let preconditioned = self.covariance_score(state, step.from, prediction)?;
+        let (mean_t, std_t) = self.core.mean_std(step.from);
+        let (mean_s, std_s) = self.core.beta.mean_std(step.to);
+        let (alpha, added) = self.transition_scales(step.to, step.from);
+        let of_noisy = alpha * (std_s / std_t).powi(2);
+        let of_clean = mean_s * added / (std_t * std_t);
+        // y_0 = (y + std_t^2 K score) / mean_t, put in place; all from the limiting mean.
+        let displacement = self.deviation(state) * (of_noisy + of_clean / mean_t - 1.0)
+            + preconditioned * (of_clean * std_t * std_t / mean_t)
+            + shown(state, z.single()) * (added.sqrt() * std_s / std_t);
+        Ok(state.with_value(state.x() + displacement))
+    }
+
+    fn transition(&self, state: &State, from: f64, to: f64, z: &Xi) -> Result<State> {
+        let (alpha, added) = self.transition_scales(from, to);
+        let displacement =
+            self.deviation(state) * (alpha - 1.0) + shown(state, z.single()) * added.sqrt();
+        Ok(state.with_value(state.x() + displacement))
     }
 }
 

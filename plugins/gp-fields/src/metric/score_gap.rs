@@ -90,7 +90,8 @@ fn noise(
 ) -> Result<Tensor> {
     let times = Tensor::full([noisy.batch_size()], t, noisy.options());
     let prediction = model.predict(noisy, &times, false)?;
-    let kernel = process.kernel_at(noisy, t)?.ok_or_else(|| no_kernel(process))?;
+    let law = process.gaussian_kernel().ok_or_else(|| no_kernel(process))?;
+    let kernel = law.at(noisy, t)?;
     let values = Xi::from(noisy.x().shallow_clone());
     let tau = kernel.centred(&values, process.known_end(noisy)?.as_ref());
     Ok(kernel.noise(&prediction, Some(&tau))?.single().to_kind(Kind::Double))
@@ -121,7 +122,7 @@ impl Metric for FieldScoreGap {
         let context = ModelContext { spec: &spec, process: Some(process), symmetry: None };
         let exact = Oracle::new(data, PredictionKind::CovarianceScore, false, &context)
             .map_err(|e| e.under("/against"))?;
-        let level = |t: f64| process.noise_level(t).ok_or_else(|| no_kernel(process));
+        let level = |t: f64| process.level(t).ok_or_else(|| no_kernel(process));
         let ends = [level(process.time().start)?.max(config.lowest), level(process.time().end)?];
         if ends[0] >= ends[1] {
             let message = format!("{} is above all noise of the process, {}", ends[0], ends[1]);
@@ -134,7 +135,7 @@ impl Metric for FieldScoreGap {
         let mut of_levels = Vec::new();
         for k in 0..count {
             let log = ends[0] + (ends[1] - ends[0]) * k as f64 / (count - 1) as f64;
-            let t = process.time_of_noise(log.exp()).ok_or_else(|| no_kernel(process))?;
+            let t = process.time_of_level(log.exp()).ok_or_else(|| no_kernel(process))?;
             let mut parts = Vec::new();
             for start in (0..batch).step_by(BATCH as usize) {
                 let state = functions.narrow(start, BATCH.min(batch - start));

@@ -1,9 +1,10 @@
 //! What the networks of fields share: inputs from a state, the published reparametrisations, masks.
 
 use isotropy_core::{
-    Error, KernelOfTime, Linearised, ModelContext, Moves, Prediction, PredictionKind, PullBack,
+    Error, KernelLaw, Linearised, ModelContext, Moves, Prediction, PredictionKind, PullBack,
     Result, Scale, ScoreModel, State, TimeDomain, Xi,
 };
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// What a network sees of a batch of fields. All tensors have the kind and device of the values.
@@ -78,7 +79,7 @@ const STD_FLOOR: f64 = 1e-3;
 pub struct FieldModel {
     network: Box<dyn FieldNetwork>,
     head: Head,
-    kernel: KernelOfTime,
+    kernel: Arc<dyn KernelLaw>,
     mean: Option<Xi>,
     time: TimeDomain,
     symmetric: bool,
@@ -103,7 +104,8 @@ impl FieldModel {
         if context.xi_shape()?.len() != 1 {
             return Err(Error::config("", "a field has coefficients of one factor, its values"));
         }
-        let kernel = process.kernel_of_time().ok_or_else(|| {
+        let kernel = process.kernel().filter(|law| law.level(law.time().end).is_some());
+        let kernel = kernel.ok_or_else(|| {
             let message = format!("{} has no Gaussian kernel whose std is known", process.name());
             Error::config("", message)
         })?;
@@ -145,7 +147,7 @@ impl FieldModel {
     fn surroundings(&self, state: &State, t: &Tensor, input: &FieldInput) -> Surroundings {
         let kind = state.options().0;
         // The kernel is asked in the kind of the times, which may have more digits than the values.
-        let kernel = (self.kernel)(&t.reshape([-1, 1, 1]));
+        let kernel = self.kernel.tensors(&t.reshape([-1, 1, 1]));
         let std = match &kernel.std[0] {
             Scale::Same(std) => t.full_like(*std).reshape([-1, 1, 1]),
             Scale::Each(std) => std.shallow_clone(),

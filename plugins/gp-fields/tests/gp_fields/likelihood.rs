@@ -47,7 +47,7 @@ fn closed_form(process: &dyn NoisingProcess, state: &State, data: &Value, limit:
     let half = Tensor::linalg_solve_triangular(&s, &k0, false, true, false);
     let whitened = Tensor::linalg_solve_triangular(&s, &half.transpose(-2, -1), false, true, false);
     let (lambda, basis) = whitened.linalg_eigh("L");
-    let kernel = process.kernel_at(state, process.time().prior).unwrap().unwrap();
+    let kernel = process.kernel().unwrap().at(state, process.time().prior).unwrap();
     let isotropy_core::Scale::Same(mean) = kernel.mean[0] else { panic!("one time") };
     let alpha = mean * mean;
     let late = &lambda * alpha + (1.0 - alpha);
@@ -316,7 +316,7 @@ fn the_end_of_a_process_is_known_to_differ_from_its_prior() {
             let gram = gram(limit.kernel().as_ref(), &limit.kernel().values(), &points, 0.0);
             let k = gram.unwrap().full(2);
             let Some(isotropy_core::Scale::Same(a)) =
-                process.kernel_at(state, 1.0).unwrap().unwrap().mean.pop()
+                process.kernel().unwrap().at(state, 1.0).unwrap().mean.pop()
             else {
                 panic!("one time")
             };

@@ -250,7 +250,7 @@ fn the_residual_trick_starts_at_the_score_of_the_prior() {
         (json!({"type": "gaussian-process", "kernel": white(), "mean": [0.7, 0.7]}), 0.7),
     ] {
         let process = super::support::process_on(limit);
-        let kernel = process.kernel_of_time().unwrap()(&t.reshape([-1, 1, 1]));
+        let kernel = process.kernel().unwrap().tensors(&t.reshape([-1, 1, 1]));
         let std = kernel.std[0].times(&Tensor::ones([1], F64));
         for mut json in networks() {
             json["residual_trick"] = json!(true);
@@ -277,7 +277,7 @@ fn the_std_trick_divides_and_scales_multiply() {
     let state = fields("std", 6, 5, 2, 2);
     let t = Tensor::from_slice(&[0.01, 0.1, 0.3, 0.5, 0.8, 1.0]);
     let process = process(white());
-    let kernel = process.kernel_of_time().unwrap()(&t.reshape([-1, 1, 1]));
+    let kernel = process.kernel().unwrap().tensors(&t.reshape([-1, 1, 1]));
     let std = kernel.std[0].times(&Tensor::ones([1], F64));
     for base in networks() {
         let with = |key: &str, value: Value| {

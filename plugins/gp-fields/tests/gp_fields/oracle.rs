@@ -6,8 +6,8 @@ use crate::support::{F64, fields, number, streams};
 use isotropy_conformance::Status;
 use isotropy_conformance::model::check_model;
 use isotropy_core::{
-    Kernel, KernelOfTime, ModelConfig, ModelContext, NoisingProcess, Perturbed, Prediction,
-    Representation, Result, Scale, ScoreModel, State, StateSpec, Step, Stream, Terms, TimeDomain,
+    Kernel, KernelLaw, ModelConfig, ModelContext, NoisingProcess, Perturbed, Prediction,
+    Representation, Result, ScoreModel, State, StateSpec, Step, Stream, Terms, TimeDomain,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -100,6 +100,22 @@ fn oracles_pass_the_suite_with_their_symmetry() {
 #[derive(Debug)]
 struct Plain(Box<dyn NoisingProcess>);
 
+/// The law without the colour.
+#[derive(Debug)]
+struct PlainLaw(Arc<dyn KernelLaw>);
+
+impl KernelLaw for PlainLaw {
+    fn time(&self) -> &TimeDomain {
+        self.0.time()
+    }
+    fn scales(&self, t: f64) -> Kernel {
+        self.0.scales(t)
+    }
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        self.0.tensors(t)
+    }
+}
+
 impl NoisingProcess for Plain {
     fn name(&self) -> String {
         "plain".into()
@@ -122,13 +138,8 @@ impl NoisingProcess for Plain {
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         self.0.terms(state, step, prediction)
     }
-    fn kernel(&self, t: f64) -> Option<Kernel> {
-        let level = self.0.noise_level(t)?;
-        let mean = (1.0 + level * level).sqrt().recip();
-        Some(Kernel::new(vec![Scale::Same(mean)], vec![Scale::Same(mean * level)]))
-    }
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        self.0.kernel_of_time()
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        Some(Arc::new(PlainLaw(self.0.kernel()?)))
     }
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
         self.0.symmetric_under(symmetry, spec)

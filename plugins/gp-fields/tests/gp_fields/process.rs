@@ -5,9 +5,9 @@ use crate::support::{F64, drive, fields, number, process_on, random, streams};
 use isotropy_conformance::Status;
 use isotropy_conformance::process::{check_process, check_process_symmetry};
 use isotropy_core::{
-    Field, FieldSpec, Kernel, Moves, NoiseOperator, NoisingProcess, Perturbed, Prediction,
-    PredictionKind, ProcessConfig, Representation, RepresentationConfig, Result, State, StateSpec,
-    Step, Stream, Terms, TimeDomain, Xi,
+    ClosedForm, ClosedForms, Field, FieldSpec, KernelLaw, Moves, NoiseOperator, NoisingProcess,
+    Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, RepresentationConfig,
+    Result, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi,
 };
 use isotropy_gaussian_processes::process::{Beta, FieldProcess};
 use serde_json::{Value, json};
@@ -66,6 +66,11 @@ fn processes_pass_the_suite() {
     }
 }
 
+/// Noise of unit scale in the colour of a process.
+fn unit(process: &dyn NoisingProcess, state: &State, z: &Tensor) -> Tensor {
+    process.unit_noise(state).unwrap()[0].apply(z)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mistake {
     /// Perturbs with white noise.
@@ -91,9 +96,6 @@ struct Wrong {
 }
 
 impl NoisingProcess for Wrong {
-    fn closed_forms(&self) -> &'static [isotropy_core::ClosedForm] {
-        self.right.closed_forms()
-    }
     fn name(&self) -> String {
         format!("{:?}", self.mistake)
     }
@@ -112,7 +114,7 @@ impl NoisingProcess for Wrong {
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed> {
         let mut found = self.right.perturb(clean, t, stream)?;
         if self.mistake == Mistake::WhiteMarginal {
-            let white = self.right.colour(clean, &found.noise)?;
+            let white = Xi::from(unit(self.right.as_ref(), clean, found.noise.single()));
             let change = found.kernel.std[0].times(&(found.noise.single() - white.single()));
             let noisy = found.noisy.x() + change;
             found.coordinates = Some(noisy.shallow_clone().into());
@@ -131,12 +133,6 @@ impl NoisingProcess for Wrong {
     fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>> {
         self.right.prior_log_prob(state)
     }
-    fn terminal_mismatch(&self) -> Option<isotropy_core::TerminalMismatch> {
-        self.right.terminal_mismatch()
-    }
-    fn known_end(&self, state: &State) -> Result<Option<Xi>> {
-        self.right.known_end(state)
-    }
     fn terms(&self, state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
         let mut terms = self.right.terms(state, step, prediction)?;
         match self.mistake {
@@ -144,7 +140,8 @@ impl NoisingProcess for Wrong {
                 terms.noise[0] = NoiseOperator::White(terms.noise[0].scale());
             }
             Mistake::PreconditionedTwice => {
-                let again = self.right.colour(state, &terms.preconditioned)?;
+                let again =
+                    Xi::from(unit(self.right.as_ref(), state, terms.preconditioned.single()));
                 terms.preconditioned = again;
             }
             Mistake::ForgetsTheMean => {
@@ -155,14 +152,20 @@ impl NoisingProcess for Wrong {
         }
         Ok(terms)
     }
-    fn kernel(&self, _t: f64) -> Option<Kernel> {
-        None
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        self.right.kernel()
     }
-    fn kernel_at(&self, state: &State, t: f64) -> Result<Option<Kernel>> {
-        self.right.kernel_at(state, t)
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
+        self.right.symmetric_under(symmetry, spec)
     }
-    fn colour(&self, state: &State, z: &Xi) -> Result<Xi> {
-        self.right.colour(state, z)
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        self.right.closed_forms().map(|_| self as &dyn ClosedForms)
+    }
+}
+
+impl ClosedForms for Wrong {
+    fn forms(&self) -> &'static [ClosedForm] {
+        self.right.closed_forms().expect("asked for above").forms()
     }
     fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
         self.right.clean(state, t, prediction)
@@ -178,9 +181,6 @@ impl NoisingProcess for Wrong {
             Mistake::TransitionNoise => self.right.transition(state, from, to, &z.scale(1.1)),
             _ => self.right.transition(state, from, to, z),
         }
-    }
-    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
-        self.right.symmetric_under(symmetry, spec)
     }
 }
 
@@ -416,9 +416,9 @@ fn padding_changes_nothing_and_stays_zero() {
     let densities = [&padded, &shown].map(|state| process.prior_log_prob(state).unwrap().unwrap());
     close("density", &densities[0], &densities[1], 1e-12);
     let z = random("pad z", &[3, 5, 2]);
-    let coloured = process.colour(&padded, &z.shallow_clone().into()).unwrap();
-    let expected = process.colour(&shown, &z.narrow(1, 0, 4).into()).unwrap();
-    close("colour", &coloured.single().narrow(1, 0, 4), expected.single(), 1e-12);
+    let coloured = unit(process.as_ref(), &padded, &z);
+    let expected = unit(process.as_ref(), &shown, &z.narrow(1, 0, 4));
+    close("colour", &coloured.narrow(1, 0, 4), &expected, 1e-12);
     let step = Step { from: 0.5, to: 0.4 };
     let score = Prediction::one(PredictionKind::Score, z.shallow_clone());
     let terms = process.terms(&padded, step, &score).unwrap();

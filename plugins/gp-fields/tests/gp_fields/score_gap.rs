@@ -30,7 +30,7 @@ fn covariance(process: &dyn NoisingProcess, state: &State, kernel: [f64; 2], t: 
     let square = (&x - x.tr()).square() / (kernel[0] * kernel[0]);
     let eye = Tensor::eye(7, F64);
     let data = (square * -0.5).exp() + &eye * kernel[1];
-    let of_time = process.kernel_at(state, t).unwrap().unwrap();
+    let of_time = process.kernel().unwrap().at(state, t).unwrap();
     let (Scale::Same(mean), Scale::Same(std)) = (&of_time.mean[0], &of_time.std[0]) else {
         panic!("one time has one scale")
     };
@@ -65,13 +65,13 @@ fn between_two_laws_it_is_the_divergence_that_is_lost_on_the_way() {
         let of = |kernel| covariance(process.as_ref(), &state, kernel, t);
         divergence(&of(p), &of(q)) / 7.0
     };
-    let low = process.time_of_noise(0.02).unwrap();
+    let low = process.time_of_level(0.02).unwrap();
     let expected = at(low) - at(process.time().end);
     assert!(expected > 0.1 && error < 0.02 * expected, "{expected} {error}");
     assert!((gap - expected).abs() < 4.0 * error, "{gap} {expected} {error}");
     // Half of it lies below the level where half of the divergence is lost.
     let half = value(&found, "score_gap_level_50");
-    let lost = at(low) - at(process.time_of_noise(half).unwrap());
+    let lost = at(low) - at(process.time_of_level(half).unwrap());
     assert!((lost / expected - 0.5).abs() < 0.03, "{}", lost / expected);
     let levels = [10, 50, 90].map(|k| value(&found, &format!("score_gap_level_{k}")));
     assert!(0.02 < levels[0] && levels[0] < levels[1] && levels[1] < levels[2], "{levels:?}");

@@ -1,12 +1,13 @@
 //! The score network for turn and shift.
 
 use isotropy_core::{
-    Error, KernelOfTime, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Result,
-    Scale, ScoreModel, State, TimeDomain, Xi, component, config, representation::as_type,
+    Error, KernelLaw, ModelConfig, ModelContext, Moves, Prediction, PredictionKind, Result, Scale,
+    ScoreModel, State, TimeDomain, Xi, component, config, representation::as_type,
 };
 use isotropy_images::action::image_motion::{ImageMotion, MotionFrame};
 use isotropy_images::action::motion::{quarter, turn};
 use isotropy_images::classifier::{convolution, normalised};
+use std::sync::Arc;
 use tch::nn::{self, ModuleT};
 use tch::{Kind, Tensor};
 
@@ -63,7 +64,7 @@ pub struct MotionScoreNet {
     last: nn::Linear,
     frame: MotionFrame,
     time: TimeDomain,
-    kernel: KernelOfTime,
+    kernel: Arc<dyn KernelLaw>,
     /// Half the shorter side, pixels.
     half: f64,
 }
@@ -94,7 +95,7 @@ impl MotionScoreNet {
         }
         let process = context.denoised()?;
         let drive = as_type::<ImageMotion>(process.drive().as_ref());
-        let (Some(drive), Some(kernel)) = (drive, process.kernel_of_time()) else {
+        let (Some(drive), Some(kernel)) = (drive, process.kernel()) else {
             let message = format!(
                 "this network predicts a turn and a shift; the drive is {}",
                 process.drive().name()
@@ -159,7 +160,7 @@ impl MotionScoreNet {
     /// Standard deviations `[B, 1]` of angle and shift.
     fn std(&self, t: &Tensor, kind: Kind) -> [Tensor; 2] {
         let t = t.to_kind(kind).reshape([-1, 1]);
-        let kernel = (self.kernel)(&t);
+        let kernel = self.kernel.tensors(&t);
         let of = |k: usize| match &kernel.std[k] {
             Scale::Same(std) => t.full_like(*std),
             Scale::Each(std) => std.reshape([-1, 1]),

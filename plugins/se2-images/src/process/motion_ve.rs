@@ -16,9 +16,9 @@
 
 use isotropy_core::schedule::Family;
 use isotropy_core::{
-    ClosedForm, Error, Kernel, KernelOfTime, NoiseOperator, NoisingProcess, Perturbed, Prediction,
-    PredictionKind, ProcessConfig, Representation, Result, Scale, ScheduleConfig, State, StateSpec,
-    Step, Stream, Terms, TimeDomain, Xi, component, config, probe_symmetry,
+    ClosedForm, ClosedForms, Error, Kernel, KernelLaw, NoiseOperator, NoisingProcess, Perturbed,
+    Prediction, PredictionKind, ProcessConfig, Representation, Result, Scale, ScheduleConfig,
+    State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, component, config, probe_symmetry,
     representation::as_type,
 };
 use isotropy_diffusion::clock::Clock;
@@ -107,17 +107,43 @@ pub struct MotionVe {
     clocks: [Arc<Clock>; 2],
 }
 
-impl MotionVe {
-    /// Standard deviations of angle and shift at a time.
-    fn std(&self, t: f64) -> [f64; 2] {
-        [self.clocks[0].at(t).1, self.clocks[1].at(t).1]
+/// The scales of turn and shift; the kernel has no more of a Gaussian in coefficients of the frame.
+#[derive(Debug)]
+struct MotionScales([Arc<Clock>; 2]);
+
+impl KernelLaw for MotionScales {
+    fn time(&self) -> &TimeDomain {
+        &self.0[0].time
     }
 
-    /// Mean factors 1 and the standard deviations of both factors at a time. The frame's coefficients
-    /// are not Gaussian in the motion; conversions between predictions need no more than the scales.
     fn scales(&self, t: f64) -> Kernel {
-        let scales = self.std(t).map(Scale::Same).to_vec();
-        Kernel::new(vec![Scale::Same(1.0), Scale::Same(1.0)], scales)
+        let std = self.0.iter().map(|clock| Scale::Same(clock.at(t).1)).collect();
+        Kernel::new(vec![Scale::Same(1.0); 2], std)
+    }
+
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let std = |clock: &Arc<Clock>| Scale::Each(clock.gather(t, (t.kind(), t.device())).1);
+        Kernel::new(vec![Scale::Same(1.0); 2], self.0.iter().map(std).collect())
+    }
+
+    fn gaussian(&self) -> bool {
+        false
+    }
+
+    /// That of the angle, radians.
+    fn level(&self, t: f64) -> Option<f64> {
+        Some(self.0[0].at(t).1)
+    }
+}
+
+impl MotionVe {
+    /// Standard deviations of angle and shift at a time.
+    fn law(&self) -> MotionScales {
+        MotionScales(self.clocks.clone())
+    }
+
+    fn std(&self, t: f64) -> [f64; 2] {
+        [self.clocks[0].at(t).1, self.clocks[1].at(t).1]
     }
 
     /// Moves by a displacement of the straight coordinates, given as coefficients of the frame at the
@@ -205,8 +231,12 @@ impl NoisingProcess for MotionVe {
         }
     }
 
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        Some(Arc::new(self.law()))
+    }
+
     fn terms(&self, _state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
-        let score = self.scales(step.from).score(prediction, None)?;
+        let score = self.law().scales(step.from).score(prediction, None)?;
         let rates = [self.clocks[0].rate(step), self.clocks[1].rate(step)];
         Ok(Terms {
             drift: score.zeros_like(),
@@ -217,31 +247,29 @@ impl NoisingProcess for MotionVe {
         })
     }
 
-    fn kernel(&self, _t: f64) -> Option<Kernel> {
-        None // Not Gaussian in coefficients of the frame.
+    /// Body fields are invariant under every motion of the canvas, so their noise is; space fields are
+    /// mixed by the adjoint, which keeps no length.
+    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
+        symmetry.accepts(spec)?;
+        probe_symmetry(self.fields(), symmetry, spec, |state| {
+            let still = Motion::identity(state.batch_size(), state.options());
+            Ok(Xi(vec![still.angle, still.shift]))
+        })
     }
 
-    /// The scales of both factors; the kernel has no more of a Gaussian than these.
-    fn kernel_of_time(&self) -> Option<KernelOfTime> {
-        let clocks = self.clocks.clone();
-        Some(Arc::new(move |t: &Tensor| {
-            let std = |clock: &Arc<Clock>| Scale::Each(clock.gather(t, (t.kind(), t.device())).1);
-            Kernel::new(vec![Scale::Same(1.0), Scale::Same(1.0)], clocks.iter().map(std).collect())
-        }))
+    fn closed_forms(&self) -> Option<&dyn ClosedForms> {
+        Some(self)
     }
+}
 
-    /// That of the angle, radians.
-    fn noise_level(&self, t: f64) -> Option<f64> {
-        Some(self.std(t)[0])
-    }
-
-    fn closed_forms(&self) -> &'static [ClosedForm] {
+impl ClosedForms for MotionVe {
+    fn forms(&self) -> &'static [ClosedForm] {
         &[ClosedForm::Clean, ClosedForm::Posterior, ClosedForm::Transition]
     }
 
     /// Tweedie's formula in the straight coordinates: their mean.
     fn clean(&self, state: &State, t: f64, prediction: &Prediction) -> Result<State> {
-        let score = self.scales(t).score(prediction, None)?;
+        let score = self.law().scales(t).score(prediction, None)?;
         Ok(self.displaced(state, &Self::each(&score, self.std(t).map(|std| std * std))))
     }
 
@@ -253,7 +281,7 @@ impl NoisingProcess for MotionVe {
         prediction: &Prediction,
         z: &Xi,
     ) -> Result<State> {
-        let score = self.scales(step.from).score(prediction, None)?;
+        let score = self.law().scales(step.from).score(prediction, None)?;
         let (noisy, less) = (self.std(step.from), self.std(step.to));
         let gap = both(noisy, less, |noisy, less| (noisy * noisy - less * less).max(0.0));
         let spread = [0, 1].map(|k: usize| gap[k].sqrt() * less[k] / noisy[k]);
@@ -266,15 +294,5 @@ impl NoisingProcess for MotionVe {
             (noisy * noisy - less * less).max(0.0).sqrt()
         });
         Ok(self.displaced(state, &Self::each(z, added)))
-    }
-
-    /// Body fields are invariant under every motion of the canvas, so their noise is; space fields are
-    /// mixed by the adjoint, which keeps no length.
-    fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {
-        symmetry.accepts(spec)?;
-        probe_symmetry(self.fields(), symmetry, spec, |state| {
-            let still = Motion::identity(state.batch_size(), state.options());
-            Ok(Xi(vec![still.angle, still.shift]))
-        })
     }
 }

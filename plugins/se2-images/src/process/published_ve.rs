@@ -7,8 +7,9 @@
 //! For a proper reversal take the process `ve`. With `"reversal": "exact"` only the sampler's noise is
 //! put right; that is also what the conformance suite checks, since the published step fails it.
 
+use isotropy_core::schedule::Family;
 use isotropy_core::{
-    Error, Kernel, NoiseOperator, NoisingProcess, Perturbed, Prediction, ProcessConfig,
+    Error, Kernel, KernelLaw, NoiseOperator, NoisingProcess, Perturbed, Prediction, ProcessConfig,
     Representation, Result, Scale, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi,
     component, config, probe_symmetry,
 };
@@ -76,7 +77,8 @@ impl ProcessConfig for PublishedVeConfig {
             discrete: true,
             label_scale: 1.0 / steps,
         };
-        Ok(Box::new(PublishedVe { drive, time, steps, reversal: self.reversal }))
+        let law = Arc::new(PublishedScales { time, steps });
+        Ok(Box::new(PublishedVe { drive, law, reversal: self.reversal }))
     }
 }
 
@@ -84,8 +86,7 @@ impl ProcessConfig for PublishedVeConfig {
 #[derive(Debug)]
 pub struct PublishedVe {
     drive: Arc<dyn Representation>,
-    time: TimeDomain,
-    steps: f64,
+    law: Arc<PublishedScales>,
     reversal: Reversal,
 }
 
@@ -99,13 +100,35 @@ fn beta_degrees(u: f64) -> f64 {
     0.5 * 3.0_f64.sqrt() * 180.0 * u
 }
 
-impl PublishedVe {
+/// The law of the kernel: `angle_t = angle_0 + sigma z`.
+#[derive(Debug)]
+struct PublishedScales {
+    time: TimeDomain,
+    steps: f64,
+}
+
+impl PublishedScales {
     fn sigma(&self, t: f64) -> f64 {
         sigma_degrees(t / self.steps).to_radians()
     }
+}
 
-    fn kernel_at(&self, t: f64) -> Kernel {
+impl KernelLaw for PublishedScales {
+    fn time(&self) -> &TimeDomain {
+        &self.time
+    }
+
+    fn scales(&self, t: f64) -> Kernel {
         Kernel::new(vec![Scale::Same(1.0)], vec![Scale::Same(self.sigma(t))])
+    }
+
+    fn tensors(&self, t: &Tensor) -> Kernel {
+        let degrees = (t * (SIGMA_MAX_DEGREES / self.steps)).clamp_min(SIGMA_FLOOR_DEGREES);
+        Kernel::new(vec![Scale::Same(1.0)], vec![Scale::Each(degrees.deg2rad())])
+    }
+
+    fn family(&self) -> Option<Family> {
+        Some(Family::VarianceExploding)
     }
 }
 
@@ -119,14 +142,15 @@ impl NoisingProcess for PublishedVe {
     }
 
     fn time(&self) -> &TimeDomain {
-        &self.time
+        &self.law.time
     }
 
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed> {
         let coordinates = self.fields().coordinates().expect("checked when it was built");
         let clean_tau = coordinates.unwrapped(clean);
         let noise = clean_tau.map(|tau| stream.normal(&tau.size(), (tau.kind(), tau.device())));
-        let std = (t * (SIGMA_MAX_DEGREES / self.steps)).clamp_min(SIGMA_FLOOR_DEGREES).deg2rad();
+        let std =
+            (t * (SIGMA_MAX_DEGREES / self.law.steps)).clamp_min(SIGMA_FLOOR_DEGREES).deg2rad();
         let std = std.unsqueeze(1);
         let tau = clean_tau.zip(&noise, |tau, z| tau + z * &std);
         Ok(Perturbed {
@@ -150,19 +174,23 @@ impl NoisingProcess for PublishedVe {
         Ok(None)
     }
 
+    fn kernel(&self) -> Option<Arc<dyn KernelLaw>> {
+        Some(Arc::clone(&self.law) as Arc<dyn KernelLaw>)
+    }
+
     /// The published step: with the preconditioned score `s` (which the network predicts), the drift
     /// `beta s` and the noise `sqrt(beta) z` are in degrees.
     fn terms(&self, _state: &State, step: Step, prediction: &Prediction) -> Result<Terms> {
-        let score = self.kernel_at(step.from).score(prediction, None)?;
-        let std = self.sigma(step.from);
+        let score = self.law.scales(step.from).score(prediction, None)?;
+        let std = self.law.sigma(step.from);
         // Time counts steps here, so rates are per step.
         let (noise, weight) = match self.reversal {
             Reversal::PublishedBeta => {
-                let beta = beta_degrees(step.from / self.steps) / self.steps;
+                let beta = beta_degrees(step.from / self.law.steps) / self.law.steps;
                 (beta.sqrt().to_radians(), beta.to_radians() * std)
             }
             Reversal::Exact => {
-                let added = std * std - self.sigma(step.to).powi(2);
+                let added = std * std - self.law.sigma(step.to).powi(2);
                 let rate = if step.length() == 0.0 { 0.0 } else { added / step.length() };
                 (rate.sqrt(), rate)
             }
@@ -174,10 +202,6 @@ impl NoisingProcess for PublishedVe {
             score: Some(score),
             h: None,
         })
-    }
-
-    fn kernel(&self, t: f64) -> Option<Kernel> {
-        Some(self.kernel_at(t))
     }
 
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()> {

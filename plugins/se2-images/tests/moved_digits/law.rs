@@ -10,7 +10,7 @@ const BATCH: i64 = 40_000;
 const START: (f64, [f64; 2]) = (0.7, [3.0, -2.0]);
 
 fn std(process: &dyn NoisingProcess, t: f64) -> [f64; 2] {
-    let kernel = process.kernel_of_time().unwrap()(&Tensor::from_slice(&[t]).view([1, 1]));
+    let kernel = process.kernel().unwrap().tensors(&Tensor::from_slice(&[t]).view([1, 1]));
     [0, 1].map(|k: usize| match &kernel.std[k] {
         Scale::Same(a) => *a,
         Scale::Each(a) => a.double_value(&[0, 0]),

@@ -1,10 +1,11 @@
 //! The exact score of data that are Gaussian in the straight coordinates.
 
 use isotropy_core::{
-    KernelOfTime, NoisingProcess, Prediction, PredictionKind, Result, Scale, ScoreModel, State, Xi,
+    KernelLaw, NoisingProcess, Prediction, PredictionKind, Result, Scale, ScoreModel, State, Xi,
 };
 use isotropy_images::action::image_motion::{ImageMotion, MotionFrame};
 use isotropy_images::action::motion::Motion;
+use std::sync::Arc;
 use tch::Tensor;
 
 /// Data with angle and straight shift normal about those of `centre`, with the standard deviation
@@ -13,7 +14,7 @@ pub struct Oracle {
     pub drive: ImageMotion,
     pub centre: Motion,
     pub spread: [f64; 2],
-    kernel: KernelOfTime,
+    kernel: Arc<dyn KernelLaw>,
 }
 
 impl Oracle {
@@ -23,13 +24,13 @@ impl Oracle {
         centre: Motion,
         spread: [f64; 2],
     ) -> Self {
-        let kernel = process.kernel_of_time().unwrap();
+        let kernel = process.kernel().unwrap();
         Self { drive: ImageMotion::new(frame), centre, spread, kernel }
     }
 
     /// Variances of the noised data.
     pub fn variance(&self, t: f64) -> [f64; 2] {
-        let kernel = (self.kernel)(&Tensor::from_slice(&[t]).view([1, 1]));
+        let kernel = self.kernel.tensors(&Tensor::from_slice(&[t]).view([1, 1]));
         [0, 1].map(|k: usize| {
             let std = match &kernel.std[k] {
                 Scale::Same(a) => *a,

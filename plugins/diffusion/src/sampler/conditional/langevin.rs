@@ -250,7 +250,7 @@ impl ConditionalLangevin {
 
     /// `lambda_t`, which rises from 1 at the prior to `lambda` at the data.
     fn rising(&self, process: &dyn NoisingProcess, t: f64) -> Result<f64> {
-        let level = process.noise_level(t).ok_or_else(|| {
+        let level = process.level(t).ok_or_else(|| {
             let message = format!("{} has no noise level for the hybrid scheme", process.name());
             Error::config("/lambda", message).with_help("use `lambda` 1, or `hybrid` false")
         })?;

@@ -4,7 +4,7 @@ use super::walk::joins;
 use crate::observed;
 use isotropy_core::{
     Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,
-    SamplerConfig, ScoreModel, State, Terms, Xi, component, config,
+    SamplerConfig, ScoreModel, State, Xi, component, config,
 };
 use tch::{Kind, Tensor};
 
@@ -76,36 +76,20 @@ impl Noise for Renumbered<'_> {
         &mut self,
         _: u64,
         state: &State,
-        terms: &Terms,
+        like: &Xi,
+        noise: &[NoiseOperator],
         drive: &dyn isotropy_core::Drive,
     ) -> Result<Xi> {
         self.next += 1;
-        self.inner.draw(self.next - 1, state, terms, drive)
-    }
-
-    fn unit(
-        &mut self,
-        _: u64,
-        state: &State,
-        like: &Xi,
-        process: &dyn NoisingProcess,
-    ) -> Result<Xi> {
-        self.next += 1;
-        self.inner.unit(self.next - 1, state, like, process)
+        self.inner.draw(self.next - 1, state, like, noise, drive)
     }
 }
 
 /// A uniform number for each function, from one normal number of white noise.
 fn uniform(noise: &mut dyn Noise, state: &State, process: &dyn NoisingProcess) -> Result<Tensor> {
     let like = Xi::from(state.x().zeros_like());
-    let terms = Terms {
-        drift: like.clone(),
-        noise: vec![NoiseOperator::White(1.0)],
-        score: None,
-        preconditioned: like,
-        h: None,
-    };
-    let z = noise.draw(0, state, &terms, process.fields())?;
+    let white = [NoiseOperator::White(1.0)];
+    let z = noise.draw(0, state, &like, &white, process.fields())?;
     let first = z.single().flatten(1, -1).select(1, 0).to_kind(Kind::Double);
     Ok(((first * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0) * 0.5)
 }

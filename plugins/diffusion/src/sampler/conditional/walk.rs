@@ -99,7 +99,7 @@ impl<'a> Walk<'a> {
     /// Noise scaled and coloured by terms, per square root of unit time.
     pub fn draw(&mut self, state: &State, terms: &Terms) -> Result<Xi> {
         self.draws += 1;
-        self.noise.draw(self.draws - 1, state, terms, self.drive)
+        self.noise.draw(self.draws - 1, state, &terms.drift, &terms.noise, self.drive)
     }
 
     /// The known points at time `t`, with fresh noise: a draw from `p_t(. | y_c)`. Time 0 is before all noise.
