@@ -76,7 +76,8 @@ const TASKS: &[Entry] = &[
         name: "generate",
         usage: "generate [--check]",
         summary: "Writes the generated files; with --check says which are stale",
-        details: "The configuration schema and the reference of components come from the runner.",
+        details: "The configuration schema and the reference of components come from the runner, the drawing of the crates \
+                  (docs/src/images/crates.svg) from their Cargo.toml files and plugins/README.md.",
         examples: &["cargo xtask generate", "cargo xtask generate --check"],
     },
     Entry {

@@ -7,6 +7,7 @@ mod args;
 mod cache;
 mod failure;
 mod generate;
+mod house;
 mod libtorch;
 mod platform;
 mod project;
