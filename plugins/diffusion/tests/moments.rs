@@ -1,6 +1,6 @@
 //! How much of the data's variance samplers keep with their default options: exact, since a run on
-//! Gaussian data is affine in its start and its noise. The table of `docs/src/plugins/samplers.md`:
-//! `cargo test --release -p isotropy-lie --test moments -- --nocapture`.
+//! Gaussian data is affine in its start and its noise. The table of `docs/src/plugins/diffusion.md`:
+//! `cargo test --release -p isotropy-diffusion --test moments -- --nocapture`.
 
 #![allow(clippy::unwrap_used)]
 

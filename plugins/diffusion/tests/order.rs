@@ -1,6 +1,6 @@
 //! The order of convergence of the samplers, measured with an exact score. The table of
-//! `docs/src/plugins/samplers.md` is what these tests print:
-//! `cargo test --release -p isotropy-lie --test order -- --nocapture`.
+//! `docs/src/plugins/diffusion.md` is what these tests print:
+//! `cargo test --release -p isotropy-diffusion --test order -- --nocapture`.
 
 #![allow(clippy::unwrap_used)]
 

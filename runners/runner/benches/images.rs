@@ -30,7 +30,7 @@ const VARIANTS: [(&str, &[&str]); 6] = [
 
 fn experiment(sets: &[&str]) -> Experiment {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../configs/images/turned-mnist-published.json");
+        .join("../../configs/equivariant-images/turned-mnist-published.json");
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_string()).collect();
     let Ok(resolved) = runner::resolve::resolve(&path, &sets) else {
         panic!("{} is wrong", path.display())

@@ -1,4 +1,4 @@
-//! The toys of `configs/lie` on one thread, in two and three dimensions: one training step (batch of
+//! The toys of `configs/toys` on one thread, in two and three dimensions: one training step (batch of
 //! 127 drawn, perturbed, forward, backward, clipped, Adam) and one sampler step (1,000 points), with
 //! the inputs of the published network (no Fourier features).
 //!
@@ -23,7 +23,7 @@ use tch::{Device, Kind};
 const BATCH: i64 = 127;
 
 fn experiment(name: &str) -> Experiment {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/lie").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/toys").join(name);
     let sets = [r#"model.inputs=["log-r-unit","time"]"#, r#"sampler={"type":"group-step"}"#];
     let Ok(resolved) = runner::resolve::resolve(&path, &sets.map(String::from)) else {
         panic!("{} is wrong", path.display())

@@ -76,7 +76,8 @@ const TASKS: &[Entry] = &[
         name: "generate",
         usage: "generate [--check]",
         summary: "Writes the generated files; with --check says which are stale",
-        details: "The configuration schema and the reference of components come from the runner.",
+        details: "The configuration schema and the reference of components come from the runner, the drawing of the crates \
+                  (docs/src/images/crates.svg) from their Cargo.toml files and plugins/README.md.",
         examples: &["cargo xtask generate", "cargo xtask generate --check"],
     },
     Entry {
@@ -90,18 +91,18 @@ const TASKS: &[Entry] = &[
         name: "reproduce",
         usage: "reproduce PAGE [--seeds N] [--only NAME] [--jobs N] [--table] [--runner FILE]",
         summary: "Runs what a page of results reports, and writes its table",
-        details: "Each configuration in configs/PAGE is run with seeds 0 .. N-1 (default 3), --jobs at a time (default \
-                  1; each takes the threads that its configuration says). Runs that are there are kept, interrupted \
+        details: "Each configuration of the page is run with seeds 0 .. N-1 (default 3), --jobs at a time (default 1; \
+                  each takes the threads that its configuration says). Runs that are there are kept, interrupted \
                   ones go on. --only takes the runs whose folder has NAME in its name (runs/PAGE/VARIANT-seedN). With \
                   --table the table is written of what is there. With --runner nothing is built, and this runner is \
                   started. What pages with curves measured is kept in docs/src/results/PAGE-runs.jsonl, so tables and \
-                  curves hold earlier runs as well; runs that are here replace their lines. Pages: lie, gp1d, gp2d, \
-                  images, bridges.",
+                  curves hold earlier runs as well; runs that are here replace their lines. Pages: toys, gp1d, gp2d, \
+                  equivariant-images, equivariant-bridges.",
         examples: &[
-            "cargo xtask reproduce lie --jobs 2",
-            "cargo xtask reproduce lie --seeds 1 --table",
-            "cargo xtask reproduce images --jobs 2",
-            "cargo xtask reproduce images --only lifted-seed2",
+            "cargo xtask reproduce toys --jobs 2",
+            "cargo xtask reproduce toys --seeds 1 --table",
+            "cargo xtask reproduce equivariant-images --jobs 2",
+            "cargo xtask reproduce equivariant-images --only lifted-seed2",
         ],
     },
     Entry {
@@ -275,23 +276,23 @@ mod tests {
         assert_eq!(parsed("libtorch --cuda"), Ok(Task::Libtorch(Set::Cuda)));
         assert_eq!(parsed("generate --check"), Ok(Task::Generate { check: true }));
         let request = Request {
-            page: "lie".into(),
+            page: "toys".into(),
             seeds: 2,
             jobs: 4,
             only: Some("torus".into()),
             table_only: false,
             runner: None,
         };
-        let line = "reproduce lie --seeds 2 --jobs 4 --only torus";
+        let line = "reproduce toys --seeds 2 --jobs 4 --only torus";
         assert_eq!(parsed(line), Ok(Task::Reproduce(request)));
         for line in [
             "",
             "reproduce",
             "reproduce nothing",
-            "reproduce lie --seeds",
-            "reproduce lie --jobs 0",
-            "reproduce lie --only",
-            "reproduce lie --only --table",
+            "reproduce toys --seeds",
+            "reproduce toys --jobs 0",
+            "reproduce toys --only",
+            "reproduce toys --only --table",
             "tset",
             "test --cuda",
             "libtorch cuda",

@@ -1,4 +1,4 @@
-//! Files that the runner writes about itself, checked in so that they can be read without building anything.
+//! Files that the project writes about itself, checked in so that they can be read without building anything.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::failure::{Failure, Outcome};
+use crate::house::House;
 use crate::project::Project;
 use crate::steps::{Cargo, Steps};
 
@@ -13,17 +14,29 @@ use crate::steps::{Cargo, Steps};
 struct Generated {
     /// Relative to the root of the checkout.
     file: &'static str,
+    from: Source,
+}
+
+enum Source {
     /// Arguments of the runner. `{out}` stands for the file to write; without it, standard output is the content.
-    args: &'static [&'static str],
+    Runner(&'static [&'static str]),
+    /// The drawing of the crates, from their Cargo.toml files.
+    House,
 }
 
 const OUT: &str = "{out}";
 
 /// The generated files: a new one is one more line.
 const FILES: &[Generated] = &[
-    Generated { file: "docs/schema.json", args: &["schema", "--out", OUT] },
-    Generated { file: "docs/src/reference/components.md", args: &["describe", "--all"] },
+    Generated { file: "docs/schema.json", from: Source::Runner(&["schema", "--out", OUT]) },
+    Generated {
+        file: "docs/src/reference/components.md",
+        from: Source::Runner(&["describe", "--all"]),
+    },
+    Generated { file: DRAWING, from: Source::House },
 ];
+
+const DRAWING: &str = "docs/src/images/crates.svg";
 
 /// Builds the runner and writes every file, or with `check` compares every file.
 pub fn generate(project: &Project, check: bool) -> Outcome<()> {
@@ -32,8 +45,12 @@ pub fn generate(project: &Project, check: bool) -> Outcome<()> {
     for generated in FILES {
         let name = if check { "compare" } else { "write" };
         let name = format!("{name} {}", generated.file);
-        let repeat = format!("target/release/runner {}", generated.args.join(" "))
-            .replace(OUT, generated.file);
+        let repeat = match generated.from {
+            Source::Runner(args) => {
+                format!("target/release/runner {}", args.join(" ")).replace(OUT, generated.file)
+            }
+            Source::House => "cargo xtask generate".to_owned(),
+        };
         steps.step(&name, &repeat, || generated.update(project, check));
     }
     steps.finish()
@@ -61,19 +78,27 @@ impl Generated {
         fs::write(&path, fresh).map_err(fail)
     }
 
-    /// What the file should hold now. A runner that writes nothing is an error, not an empty file.
+    /// What the file should hold now.
     fn produce(&self, project: &Project) -> Outcome<Vec<u8>> {
+        match self.from {
+            Source::Runner(args) => self.told(project, args),
+            Source::House => Ok(House::read(&project.root)?.drawing()?.into_bytes()),
+        }
+    }
+
+    /// What the runner says. One that writes nothing is an error, not an empty file.
+    fn told(&self, project: &Project, args: &[&str]) -> Outcome<Vec<u8>> {
         let scratch = project.scratch("generated")?;
         // The real name: the runner may choose a format by it.
         let out = scratch.join(Path::new(self.file).file_name().unwrap_or(OsStr::new("out")));
         let _ = fs::remove_file(&out);
-        let args = self.args.iter().map(|arg| match *arg {
+        let words = args.iter().map(|arg| match *arg {
             OUT => out.as_os_str(),
             other => OsStr::new(other),
         });
         let output = project
             .command(project.runner())
-            .args(args)
+            .args(words)
             .current_dir(&project.root)
             .stderr(Stdio::inherit())
             .output()
@@ -81,7 +106,7 @@ impl Generated {
         if !output.status.success() {
             return Err(Failure::new(format!("the runner ended with {}", output.status)));
         }
-        let content = if self.args.contains(&OUT) {
+        let content = if args.contains(&OUT) {
             fs::read(&out).map_err(|e| {
                 Failure::io(format!("the runner did not write {}", out.display()), &e)
             })?
@@ -135,6 +160,15 @@ mod tests {
         assert!(text.contains("(end of file)"), "{text}");
         assert!(compare("f", Some(b"a"), b"a\n").is_err(), "a missing newline counts");
         assert!(compare("f", None, b"a").expect_err("missing").to_string().contains("missing"));
+    }
+
+    #[test]
+    fn the_drawing_of_the_crates_is_that_of_their_manifests() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let fresh = House::read(&root).and_then(|house| house.drawing());
+        let fresh = fresh.unwrap_or_else(|e| panic!("{e}"));
+        let old = fs::read(root.join(DRAWING)).ok();
+        compare(DRAWING, old.as_deref(), fresh.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
     }
 
     #[test]

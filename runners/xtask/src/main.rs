@@ -4,9 +4,12 @@
 //! Exit codes: 0 done, 1 something failed, 2 wrong command line; `run` ends with the runner's own.
 
 mod args;
+#[cfg(test)]
+mod book;
 mod cache;
 mod failure;
 mod generate;
+mod house;
 mod libtorch;
 mod platform;
 mod project;

@@ -24,7 +24,7 @@ const fn drawn(
 /// Published: the table of the released code (geomndp.md 2.1), nats a target point; its error bars are 5.7 times too wide.
 pub(super) const GP1D: Timed = Timed {
     name: "gp1d",
-    configs: "gp",
+    configs: "gp-fields",
     variants: &[
         trained(("squared exponential", "attention"), "se", "se", &[], "GP .70; .69 / .71"),
         trained(("Matern 5/2", "attention"), "matern52", "matern52", &[], "GP .31; .32 / .31"),
@@ -77,7 +77,7 @@ const POINTS_648: &[&str] = &[
 /// Published: the table of the released notebook (geomndp.md 2.2), nats a target vector.
 pub(super) const GP2D: Timed = Timed {
     name: "gp2d",
-    configs: "gp",
+    configs: "gp-fields",
     variants: &[
         trained(("squared exponential", "E(2)"), "fields-se", "fields-se", &[], "GP .56; .56"),
         trained(("squared exponential", "E(2), longer"), "fields-se-long", "fields-se", LONG, "-"),
@@ -198,8 +198,8 @@ const ONE: &[&str] = &[
 
 /// Published: Frechet distances in the launch scripts of the released code (spdm.md 2.5), in Inception features.
 pub(super) const IMAGES: Timed = Timed {
-    name: "images",
-    configs: "images",
+    name: "equivariant-images",
+    configs: "equivariant-images",
     variants: &[
         trained(("10 %", "plain"), "plain", "turned-mnist-plain", TEN, "-"),
         trained(("10 %", "tied-s"), "tied-s", "turned-mnist-short", TEN, "-"),
@@ -244,8 +244,8 @@ const BRIDGE: &[&str] =
     &["train.steps=1500", "train.checkpoint.every=500", "train.validate_every=500"];
 
 pub(super) const BRIDGES: Timed = Timed {
-    name: "bridges",
-    configs: "bridges",
+    name: "equivariant-bridges",
+    configs: "equivariant-bridges",
     variants: &[
         trained(("noise, VP", "plain"), "noise-vp-plain", "denoise-digits-plain", BRIDGE, "-"),
         trained(("noise, VP", "tied-s"), "noise-vp-tied", "denoise-digits", BRIDGE, "-"),

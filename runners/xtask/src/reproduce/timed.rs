@@ -336,7 +336,7 @@ mod tests {
 
     const PAGE: Timed = Timed {
         name: "page",
-        configs: "images",
+        configs: "equivariant-images",
         variants: &[
             Variant {
                 set: "10 %",
