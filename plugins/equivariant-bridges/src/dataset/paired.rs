@@ -64,7 +64,7 @@ fn kept(name: &str, field: &FieldSpec) -> bool {
 #[component(
     "paired",
     "pairs for bridges from pictures: noisy, coarse, edges, or another stain",
-    r#"{"type": "paired", "inner": {"type": "rotated-digits", "test_angle_std_degrees": 0}, "range": [0, 1], "other_end": {"noise": {"std": 0.7}}}"#
+    r#"{"type": "paired", "inner": {"type": "turned-digits", "count": 1000}, "range": [0, 1], "other_end": {"noise": {"std": 0.7}}}"#
 )]
 impl DatasetConfig for PairedConfig {
     fn spec(&self) -> Result<StateSpec> {
