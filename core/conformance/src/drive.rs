@@ -3,8 +3,8 @@
 use super::measure::{
     Found, Table, broken, dot, exact, largest, relative, relative_state, relative_xi, worse,
 };
+use super::measure::{PRECISION, normal_like, rounded};
 use super::orbits;
-use super::representation::{PRECISION, normal_like, rounded};
 use crate::strategies::{coefficient_shapes as shapes, coefficients, driven_states as states};
 use isotropy_core::{Aliasing, Drive, FlowCoordinates, Result, State, Streams, Xi};
 use std::f64::consts::PI;

@@ -2,7 +2,7 @@
 
 use super::CheckResult;
 use crate::panics::first_line;
-use isotropy_core::{Element, Error, Result, State, Xi};
+use isotropy_core::{Element, Error, Result, State, Streams, Xi};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::{Device, Kind, Tensor};
 
@@ -124,4 +124,18 @@ pub fn repeat_first(a: &Element) -> Element {
 /// `sum(a b)` over everything, for tensors of one shape.
 pub fn dot(a: &Tensor, b: &Tensor) -> Tensor {
     (a * b).sum(a.kind())
+}
+
+/// What single precision may cost a quantity of size 1 that is computed with care.
+pub const PRECISION: f64 = 1e-4;
+
+/// A state in single precision and back.
+pub fn rounded(state: &State) -> State {
+    state.to(Kind::Float, state.options().1)
+}
+
+/// A normal tensor of the shape of another.
+pub fn normal_like(like: &Tensor, streams: &Streams, name: &str) -> Tensor {
+    let mut stream = streams.stream(&format!("conformance/{name}"), 3);
+    stream.normal(&like.size(), (like.kind(), like.device()))
 }

@@ -1,8 +1,8 @@
 //! Checks of an action and of frames of fields against the Lie group: fundamental fields
 //! `X_a(x) = d/dt exp(t a) x`, their brackets, and how the fields of a frame lie to them.
 
+use super::measure::normal_like;
 use super::measure::{Found, Table, broken, dot, largest, relative, worse};
-use super::representation::normal_like;
 use crate::strategies::{coefficient_shapes, coefficients, driven_states};
 use isotropy_core::{Drive, LieGroup, Representation, Result, State, Streams, Xi};
 use tch::Tensor;

@@ -2,7 +2,8 @@
 //! about the frame of fields (in `drive.rs`).
 
 use super::measure::{
-    Found, KINDS, Table, broken, cpu, exact, largest, relative, relative_state, relative_xi, worse,
+    Found, KINDS, PRECISION, Table, broken, cpu, exact, largest, normal_like, relative,
+    relative_state, relative_xi, rounded, worse,
 };
 use super::{CheckResult, drive, orbits};
 use crate::strategies::{coefficients, element};
@@ -64,12 +65,6 @@ pub fn check_transport(
         )),
     }
     table.results
-}
-
-/// A normal tensor of the shape of another.
-pub(super) fn normal_like(like: &Tensor, streams: &Streams, name: &str) -> Tensor {
-    let mut stream = streams.stream(&format!("conformance/{name}"), 3);
-    stream.normal(&like.size(), (like.kind(), like.device()))
 }
 
 /// Unwrapped coordinates of a group with angles are a representation of its covering only: they are
@@ -176,11 +171,6 @@ fn action(
     }
 }
 
-/// A state in single precision and back.
-pub(super) fn rounded(state: &State) -> State {
-    state.to(Kind::Float, state.options().1)
-}
-
 /// The action in single precision is the one in double precision up to rounding: nothing inside is
 /// of a fixed kind, or badly conditioned.
 fn precision(
@@ -200,9 +190,6 @@ fn precision(
     let tolerance = PRECISION + representation.approximation_error();
     Ok(Found::Error(relative_state(&moved_single, &moved, coordinates), tolerance))
 }
-
-/// What single precision may cost a quantity of size 1 that is computed with care.
-pub(super) const PRECISION: f64 = 1e-4;
 
 fn transport(
     table: &mut Table,

@@ -6,29 +6,18 @@ use super::CheckResult;
 use super::measure::{Found, Table, broken, cpu, relative};
 use isotropy_core::sampler::unobserved;
 use isotropy_core::{
-    Drive, Error, FreshNoise, ModelConfig, ModelContext, Noise, NoiseOperator, NoisingProcess,
-    Prediction, PredictionKind, ProcessConfig, RecordingNoise, Representation,
-    RepresentationConfig, Result, Sampled, Sampler, ScoreModel, State, Streams, Xi,
+    Drive, Error, FreshNoise, Noise, NoiseOperator, NoisingProcess, Prediction, PredictionKind,
+    RecordingNoise, Representation, Result, Sampled, Sampler, ScoreModel, State, Streams, Xi,
 };
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tch::{Device, Kind, Tensor, nn::VarStore};
+use tch::{Kind, Tensor};
 
 /// Mean and standard deviation of the Gaussian data.
 const LAW: (f64, f64) = (0.7, 0.25);
 
-/// The processes that a sampler is tried on, the first that it accepts, each with the model that has
-/// the exact score.
-const PROCESSES: [(&str, &str); 3] = [
-    (r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": 100}"#, "gaussian-tau-oracle"),
-    (
-        r#"{"type": "ve", "schedule": {"type": "ve-geometric", "sigma_min": 0.01, "sigma_max": 10.0}}"#,
-        "gaussian-tau-oracle",
-    ),
-    (r#"{"type": "ve-bridge"}"#, "gaussian-bridge-oracle"),
-];
-
-/// A process on translations of the plane and a model with the exact score of Gaussian data.
+/// What a sampler is tried on: a process and a model with the exact score of Gaussian data.
 pub struct SamplerSubject {
     /// The process.
     pub process: Box<dyn NoisingProcess>,
@@ -36,71 +25,64 @@ pub struct SamplerSubject {
     pub model: Box<dyn ScoreModel>,
     /// A state that gives the shapes.
     pub template: State,
+    /// A symmetry of process and model for data with mean 0.
+    pub symmetry: Arc<dyn Representation>,
     /// Mean of the data in every coordinate.
     pub mean: f64,
     /// Standard deviation of the data in every coordinate.
     pub std: f64,
 }
 
-impl SamplerSubject {
-    /// Built by name from the catalogue: `vp` with the cosine schedule in 100 steps on
-    /// `translations`, and `gaussian-tau-oracle`.
-    ///
-    /// # Errors
-    /// When one of them is not linked.
-    pub fn from_catalogue(mean: f64, std: f64, batch: i64) -> Result<Self> {
-        Self::on(PROCESSES[0], mean, std, batch)
-    }
+/// Builds a subject for data with this mean, standard deviation and number of points.
+pub type BuildSubject = fn(f64, f64, i64) -> Result<SamplerSubject>;
 
-    /// The first of a variance-preserving process in discrete time, an exploding one in continuous
-    /// time and a bridge that the sampler accepts.
+/// A subject that a plugin contributes.
+pub struct SamplerTrial {
+    /// Samplers are tried on the first that they accept, by this order.
+    pub order: u32,
+    /// Builds it.
+    pub build: BuildSubject,
+}
+
+/// What samplers are tried on, from all linked plugins.
+#[linkme::distributed_slice]
+pub static SAMPLER_TRIALS: [SamplerTrial];
+
+impl SamplerSubject {
+    /// The first of the linked trials that the sampler accepts.
     ///
     /// # Errors
-    /// When a component is not linked, or the sampler accepts none.
+    /// When a trial cannot be built, and the first refusal when the sampler accepts none.
     pub fn accepted_by(sampler: &dyn Sampler, mean: f64, std: f64, batch: i64) -> Result<Self> {
+        let mut trials: Vec<&SamplerTrial> = SAMPLER_TRIALS.iter().collect();
+        trials.sort_by_key(|trial| trial.order);
         let mut refusal = None;
-        for process in PROCESSES {
-            let small = match Self::on(process, mean, std, 1) {
-                Err(Error::Other(_)) if refusal.is_some() => continue,
-                small => small?,
-            };
+        for trial in trials {
+            let small = (trial.build)(mean, std, 1)?;
             match sampler.accepts(small.process.as_ref(), small.model.as_ref()) {
                 Err(error) => {
                     refusal.get_or_insert(error);
                 }
-                Ok(()) => return Self::on(process, mean, std, batch),
+                Ok(()) => return (trial.build)(mean, std, batch),
             }
         }
-        Err(refusal.unwrap_or_else(|| Error::Other("there is no process to try".into())))
-    }
-
-    fn on((process, model): (&str, &str), mean: f64, std: f64, batch: i64) -> Result<Self> {
-        let drive: Box<dyn RepresentationConfig> = named(r#"{"type": "translations"}"#)?;
-        let process: Box<dyn ProcessConfig> = named(process)?;
-        let model: Box<dyn ModelConfig> =
-            named(&format!(r#"{{"type": "{model}", "mean": [{mean}], "std": [{std}]}}"#))?;
-        // The other end of a bridge; nothing else looks at it.
-        let plane = isotropy_core::FieldSpec::new(&[2], isotropy_core::Moves::Point);
-        let template = State::random(
-            &isotropy_core::StateSpec::new(plane.clone()).with_context("end", plane),
-            batch,
-            cpu(Kind::Double),
-            &mut Streams::new(0).stream("check sampler", 0),
-        );
-        let process = process.build(drive.build()?)?;
-        let spec = template.spec();
-        let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
-        let model = model.build(&VarStore::new(Device::Cpu).root(), &context)?;
-        Ok(Self { process, model, template, mean, std })
+        Err(refusal.unwrap_or_else(|| Error::Other("no plugin brings what to try it on".into())))
     }
 }
 
-fn named<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|error| Error::Other(format!("not linked: {error}")))
+/// Points of the plane with another end, which nothing but a bridge looks at: what trials are made of.
+pub fn plane(batch: i64) -> State {
+    let field = isotropy_core::FieldSpec::new(&[2], isotropy_core::Moves::Point);
+    State::random(
+        &isotropy_core::StateSpec::new(field.clone()).with_context("end", field),
+        batch,
+        cpu(Kind::Double),
+        &mut Streams::new(0).stream("check sampler", 0),
+    )
 }
 
 /// Checks a sampler on Gaussian data whose score is known ([`SamplerSubject::accepted_by`]), and
-/// its equivariance under rotations of the plane for data that are symmetric.
+/// its equivariance under a symmetry of the data.
 pub fn check_sampler(sampler: &dyn Sampler, streams: &Streams) -> Vec<CheckResult> {
     let mut table = Table::default();
     let mut on =
@@ -115,12 +97,7 @@ pub fn check_sampler(sampler: &dyn Sampler, streams: &Streams) -> Vec<CheckResul
     on("Gaussian data through the exact score", many, &|s| moments(sampler, &s, streams));
     on("the same seed gives the same bits", few, &|s| repeated(sampler, &s, streams));
     on("a whole run moves with its start and its noise", (0.0, 16), &|s| {
-        let symmetry: Box<dyn RepresentationConfig> =
-            match named(r#"{"type": "rotation", "dimension": 2}"#) {
-                Ok(symmetry) => symmetry,
-                Err(error) => return Ok(Found::Skip(error.to_string())),
-            };
-        equivariance(sampler, &s, symmetry.build()?.as_ref(), streams)
+        equivariance(sampler, &s, s.symmetry.as_ref(), streams)
     });
     on("evaluations of the model are counted", few, &|s| counted(sampler, s, streams));
     on("every draw of noise has its own number", few, &|s| numbered(sampler, &s, streams));

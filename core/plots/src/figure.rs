@@ -11,7 +11,7 @@ use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{
     BitMapBackend, Cartesian2d, Color, DrawingArea, DrawingBackend, FontDesc, FontFamily,
-    FontStyle, IntoDrawingArea, RGBColor, TextStyle,
+    FontStyle, IntoDrawingArea, RGBColor, SVGBackend, TextStyle,
 };
 use std::ops::Range;
 use std::path::Path;
@@ -89,6 +89,26 @@ pub fn draw(
     picture.present().map_err(fault)
 }
 
+/// Draws an SVG of `size` pixels (width, height) at `path`; `paint` gets an empty area.
+///
+/// # Errors
+/// What `paint` returns, or `Other` when the file cannot be written.
+pub fn draw_svg(
+    path: &Path,
+    size: (u32, u32),
+    paint: impl FnOnce(&DrawingArea<SVGBackend, Shift>) -> Result<()>,
+) -> Result<()> {
+    register_fonts()?;
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        area.fill(&PAPER).map_err(fault)?;
+        paint(&area)?;
+        area.present().map_err(fault)?;
+    }
+    std::fs::write(path, text).map_err(|source| Error::io(path, source))
+}
+
 /// Averages squares of `OVERSAMPLING x OVERSAMPLING` pixels.
 fn average(pixels: &[u8], size: (u32, u32)) -> Vec<u8> {
     let factor = OVERSAMPLING as usize;
@@ -127,17 +147,19 @@ fn register_fonts() -> Result<()> {
 
 /// Text of `size` pixels of the picture.
 pub fn text(size: f64, colour: RGBColor) -> TextStyle<'static> {
-    font(size, FontStyle::Normal).color(&colour)
+    font(f64::from(px(size)), false).color(&colour)
 }
 
 /// Bold text of `size` pixels of the picture.
 pub fn bold(size: f64, colour: RGBColor) -> TextStyle<'static> {
-    font(size, FontStyle::Bold).color(&colour)
+    font(f64::from(px(size)), true).color(&colour)
 }
 
-fn font(size: f64, style: FontStyle) -> FontDesc<'static> {
+/// The font at a height in pixels of the canvas.
+pub fn font(height: f64, bold: bool) -> FontDesc<'static> {
+    let style = if bold { FontStyle::Bold } else { FontStyle::Normal };
     // Changing the style of an existing description would keep its old face.
-    FontDesc::new(FontFamily::SansSerif, f64::from(px(size)), style)
+    FontDesc::new(FontFamily::SansSerif, height, style)
 }
 
 /// Axes with a light grid over the whole of `area`. Labels may be empty.

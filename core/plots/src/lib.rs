@@ -1,3 +1,6 @@
-//! Pictures that plots draw: a canvas with panels and axes, as PNG.
+//! Pictures: what plots draw on ([`figure`]), pictures made of marks that are written as PNG and as
+//! SVG ([`scene`]), and lines with error bars on two axes ([`chart`]).
 
+pub mod chart;
 pub mod figure;
+pub mod scene;

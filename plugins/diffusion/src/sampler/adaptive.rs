@@ -1,9 +1,9 @@
 //! The probability flow with steps chosen by an estimate of the error (Dormand-Prince 5(4)).
 
 use super::axis::Axis;
-use super::probability_flow::FlowMethod;
 use super::rule::accept;
 use super::runge_kutta::Slope;
+use crate::integrate::FlowMethod;
 pub use crate::integrate::adaptive::ErrorNorm;
 pub(crate) use crate::integrate::adaptive::{Tolerance, integrate};
 use isotropy_core::{

@@ -14,6 +14,7 @@
 pub(crate) mod adaptive;
 mod ancestral;
 pub mod conditional;
+mod conformance;
 mod edm;
 mod euler_maruyama_x;
 mod group_step;

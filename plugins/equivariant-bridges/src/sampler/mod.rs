@@ -1,5 +1,6 @@
 //! Samplers of bridges.
 
+mod conformance;
 mod grid;
 mod heun;
 

@@ -1,6 +1,7 @@
 //! Direct sums, tensor products and duals of linear representations.
 
-use super::matrices::{Linear, LinearRepresentation, as_linear, same_group};
+use super::linear::{Linear, same_group};
+use super::matrices::{LinearRepresentation, as_linear};
 use isotropy_core::{
     Element, Error, Group, Representation, RepresentationConfig, Result, component, config,
 };

@@ -1,7 +1,7 @@
 //! The action by which a group of matrices is defined: rotations on vectors, rigid motions on
 //! points, unit quaternions on quaternions.
 
-use super::{linear, matrices::Linear};
+use super::linear::{self, Linear};
 use isotropy_core::{
     Element, Error, Field, Group, GroupConfig, Moves, Representation, RepresentationConfig, Result,
     State, StateSpec, Stream, component, config,

@@ -1,7 +1,8 @@
 //! Irreducible representations of SO(3) and features that are made of them, as representations on
 //! states. The mathematics is in [`crate::irreps`].
 
-use super::matrices::{Linear, LinearRepresentation};
+use super::linear::Linear;
+use super::matrices::LinearRepresentation;
 use crate::group::So3;
 use crate::irreps::{Irrep, Irreps, Wigner};
 use isotropy_core::{

@@ -1,7 +1,29 @@
-//! Matrices of a batch applied to the fields of a state.
+//! Linear representations: groups acting by matrices on a vector space, and the matrices of a batch
+//! applied to the fields of a state.
 
-use isotropy_core::{Error, Field, Moves, Result, State};
-use tch::Tensor;
+use isotropy_core::{Element, Error, Field, Group, Moves, Result, State};
+use std::fmt::Debug;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+/// A representation by matrices, `rho(g h) = rho(g) rho(h)`. Sums, products and duals are built from
+/// these; [`LinearRepresentation`](super::LinearRepresentation) makes one act on states.
+pub trait Linear: Debug + Send + Sync + 'static {
+    /// Short name for messages.
+    fn name(&self) -> String;
+    /// The group.
+    fn group(&self) -> &Arc<dyn Group>;
+    /// The dimension `d` of the space.
+    fn dimension(&self) -> i64;
+    /// The matrices `[.., d, d]` of elements, in the given kind (elements of finite groups are
+    /// integers).
+    fn matrix(&self, g: &Element, kind: Kind) -> Tensor;
+}
+
+/// Whether two groups are the same: they have the same name and elements of the same shapes.
+pub(crate) fn same_group(a: &dyn Group, b: &dyn Group) -> bool {
+    a.name() == b.name() && a.xi_shape(&[2]) == b.xi_shape(&[2])
+}
 
 /// A field that all points of the batch share becomes one copy a point: elements of a batch move it
 /// differently.

@@ -1,29 +1,15 @@
-//! Linear representations: groups acting by matrices on a vector space.
+//! Linear representations acting on states.
 
-use super::{Defining, Rotation, defining, linear};
+use super::linear::{self, Linear};
+use super::{Defining, Rotation, defining};
 use crate::group::{So2, So3};
 use isotropy_core::representation::as_type;
 use isotropy_core::{
     Element, Error, Field, FieldSpec, Group, Moves, Representation, Result, State, StateSpec,
     Stream,
 };
-use std::fmt::Debug;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
-
-/// A representation by matrices, `rho(g h) = rho(g) rho(h)`. Sums, products and duals are built from
-/// these; [`LinearRepresentation`] makes one act on states.
-pub trait Linear: Debug + Send + Sync + 'static {
-    /// Short name for messages.
-    fn name(&self) -> String;
-    /// The group.
-    fn group(&self) -> &Arc<dyn Group>;
-    /// The dimension `d` of the space.
-    fn dimension(&self) -> i64;
-    /// The matrices `[.., d, d]` of elements, in the given kind (elements of finite groups are
-    /// integers).
-    fn matrix(&self, g: &Element, kind: Kind) -> Tensor;
-}
 
 /// A [`Linear`] representation that acts on states, one element for each point of the batch.
 ///
@@ -158,9 +144,4 @@ pub fn as_linear(representation: &dyn Representation) -> Result<Arc<dyn Linear>>
             representation.name()
         ))),
     }
-}
-
-/// Whether two groups are the same: they have the same name and elements of the same shapes.
-pub(crate) fn same_group(a: &dyn Group, b: &dyn Group) -> bool {
-    a.name() == b.name() && a.xi_shape(&[2]) == b.xi_shape(&[2])
 }

@@ -2,7 +2,8 @@
 //! (corners and edges of a polygon), components of vectors or points of a set.
 
 use super::linear;
-use super::matrices::{Linear, LinearRepresentation};
+use super::linear::Linear;
+use super::matrices::LinearRepresentation;
 use crate::irreps::Constant;
 use isotropy_core::{
     Element, Error, Field, Group, GroupConfig, Moves, Representation, RepresentationConfig, Result,

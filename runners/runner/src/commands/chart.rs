@@ -2,8 +2,8 @@
 
 use crate::output::say;
 use crate::run::place;
-use crate::sweep::report::chart::Chart;
 use isotropy_core::{Error, Result};
+use isotropy_plots::chart::Chart;
 use std::path::{Path, PathBuf};
 
 /// Draws `STEM.png` and `STEM.svg`.

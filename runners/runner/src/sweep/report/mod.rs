@@ -1,9 +1,7 @@
 //! `runner sweep report`: what the sweep has found, as tables and pictures.
 
-pub mod chart;
 mod pictures;
 pub mod results;
-pub mod scene;
 pub mod statistics;
 mod table;
 
@@ -11,11 +9,12 @@ use super::cell::State;
 use super::file::Direction;
 use crate::progress::duration;
 use isotropy_core::Result;
+pub use isotropy_plots::chart::number;
 use results::{Metric, Results};
 use std::fmt::Write as _;
 use std::path::Path;
+pub use table::Format;
 use table::{CONFIDENCE, Entry, Table, csv_field};
-pub use table::{Format, number};
 
 /// The report as text; pictures go to `report/` in the sweep's folder.
 ///

@@ -1,11 +1,11 @@
 //! Pictures of a sweep: every metric against every axis, those that the file asks for, and the
 //! curves of training.
 
-use super::chart::{Chart, Point, Series};
 use super::results::{Metric, Results, direction};
 use super::statistics::Mean;
 use crate::sweep::file::{Direction, Picture};
 use isotropy_core::{Error, Result};
+use isotropy_plots::chart::{Chart, Point, Series};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Tables as aligned text, Markdown and LaTeX.
 
 use super::statistics::Mean;
+use isotropy_plots::chart::number;
 
 /// Confidence of all intervals.
 pub const CONFIDENCE: f64 = 0.95;
@@ -93,20 +94,6 @@ fn decimals(uncertainty: f64) -> usize {
         return 4;
     }
     (1.0 - uncertainty.log10().floor()).clamp(0.0, 9.0) as usize
-}
-
-/// A number in four digits.
-pub fn number(value: f64) -> String {
-    if value == 0.0 {
-        return "0".into();
-    }
-    let size = value.abs().log10().floor();
-    if !(-4.0..6.0).contains(&size) {
-        return format!("{value:.3e}");
-    }
-    let digits = (3.0 - size).clamp(0.0, 8.0) as usize;
-    let text = format!("{value:.digits$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }
 
 /// A table with a title.

@@ -1,8 +1,7 @@
 //! Lines with error bars on two axes, as a [`Scene`].
 
-use super::scene::{Anchor, Mark, Scene};
-use super::table::number;
-use isotropy_plots::figure::{GRID, INK, MUTED, PALETTE};
+use crate::figure::{GRID, INK, MUTED, PALETTE};
+use crate::scene::{Anchor, Mark, Scene};
 use serde::Deserialize;
 
 /// Width and height of a picture.
@@ -50,6 +49,20 @@ pub struct Chart {
     pub legend: String,
     /// The lines; more than seven share colours.
     pub series: Vec<Series>,
+}
+
+/// A number in four digits.
+pub fn number(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
+    let size = value.abs().log10().floor();
+    if !(-4.0..6.0).contains(&size) {
+        return format!("{value:.3e}");
+    }
+    let digits = (3.0 - size).clamp(0.0, 8.0) as usize;
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }
 
 /// A numbered axis.
