@@ -1,6 +1,6 @@
 //! A picture as a list of marks, written as PNG and as SVG.
 
-use isotropy_core::{Error, Result};
+use isotropy_core::Result;
 use isotropy_plots::figure::plotters::prelude::{Circle, Color, PathElement, RGBColor, Text};
 use isotropy_plots::figure::plotters::style::text_anchor::{HPos, Pos, VPos};
 use isotropy_plots::figure::{self, px};
@@ -72,7 +72,7 @@ impl Scene {
     /// When they cannot be written.
     pub fn write(&self, folder: &Path, stem: &str) -> Result<()> {
         let svg = folder.join(format!("{stem}.svg"));
-        std::fs::write(&svg, self.svg()).map_err(|e| Error::io(&svg, e))?;
+        isotropy_data::write::write_whole(&svg, self.svg())?;
         figure::draw(&folder.join(format!("{stem}.png")), self.size, |canvas| {
             self.marks.iter().try_for_each(|mark| paint(canvas, mark))
         })
