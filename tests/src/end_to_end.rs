@@ -1,36 +1,35 @@
 //! Running the real binary in a scratch folder, and comparing what two runs left behind.
 
+use isotropy_data::digest::sha256;
 use runner::tensorboard::{EventValue, read_events};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Longest time that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An empty folder of its own for a test, removed at the end.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct Scratch(TempDir);
 
 impl Scratch {
-    /// Makes the folder; `name` keeps the tests of one process apart.
+    /// Makes the folder; `name` tells a reader of the temporary folder whose it is.
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("isotropy-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("the temporary folder is writable");
-        Self(path)
+        let folder = tempfile::Builder::new().prefix(&format!("isotropy-{name}-")).tempdir();
+        Self(folder.expect("the temporary folder is writable"))
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     /// A path in it.
     pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path().join(name)
     }
 
     /// Writes a file into it.
@@ -38,12 +37,6 @@ impl Scratch {
         let path = self.join(name);
         std::fs::write(&path, text).expect("the scratch folder is writable");
         path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -202,7 +195,7 @@ impl Outcome {
         let points = read_events(&event_file(run)).expect("the event file is whole");
         let points = points.into_iter().filter(|p| !p.tag.starts_with("time/"));
         Self {
-            weights: Sha256::digest(weights).iter().map(|byte| format!("{byte:02x}")).collect(),
+            weights: sha256(weights),
             metrics: metrics(run),
             points: points.map(|p| (p.step, p.tag, p.value)).collect(),
         }

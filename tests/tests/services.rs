@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use isotropy_core::{LoadContext, Services, Streams};
+use isotropy_data::digest::sha256;
 use isotropy_tests::end_to_end::{Scratch, repository};
 use runner::execute::Surroundings;
 use runner::services::TrainedModels;
 use runner::signals::StopFlag;
-use sha2::{Digest, Sha256};
 use tch::{Device, Kind};
 
 #[test]
@@ -42,7 +42,7 @@ fn a_metric_can_train_the_model_it_needs_and_finds_it_again() {
     let folder = trained[0].as_ref().unwrap().file_name().into_string().unwrap();
     assert_eq!(judge["folder"], folder);
     let weights = std::fs::read(log.with_file_name("weights.safetensors")).unwrap();
-    let digest: String = Sha256::digest(weights).iter().map(|b| format!("{b:02x}")).collect();
+    let digest = sha256(weights);
     assert_eq!(judge["weights_sha256"], digest);
     assert!(folder.len() > "tiny-".len() && folder.starts_with("tiny-"), "{folder}");
 }

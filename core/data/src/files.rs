@@ -137,12 +137,8 @@ impl Walk<'_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::source::Scratch;
     use std::os::unix::fs::symlink;
-
-    fn folder(name: &str) -> Scratch {
-        Scratch::new(&std::env::temp_dir().join(format!("isotropy-files-{name}"))).unwrap()
-    }
+    use tempfile::tempdir;
 
     fn names(found: &Listing, root: &Path) -> Vec<String> {
         let name = |file: &PathBuf| file.strip_prefix(root).unwrap().display().to_string();
@@ -151,7 +147,7 @@ mod tests {
 
     #[test]
     fn hidden_and_system_files_are_no_data() {
-        let scratch = folder("hidden");
+        let scratch = tempdir().unwrap();
         let root = scratch.path();
         for inside in ["cat", "cat/.cache", ".ipynb_checkpoints", "__MACOSX", "@eaDir"] {
             std::fs::create_dir_all(root.join(inside)).unwrap();
@@ -169,7 +165,7 @@ mod tests {
 
     #[test]
     fn links_are_followed_once() {
-        let (scratch, elsewhere) = (folder("links"), folder("elsewhere"));
+        let (scratch, elsewhere) = (tempdir().unwrap(), tempdir().unwrap());
         let root = scratch.path();
         std::fs::write(elsewhere.path().join("a.png"), "").unwrap();
         symlink(elsewhere.path(), root.join("cat")).unwrap();

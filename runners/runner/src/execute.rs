@@ -8,13 +8,14 @@ use crate::guard::guard;
 use crate::output::note;
 use crate::run::data::Change;
 use crate::run::folder::{read_config, read_json};
-use crate::run::{RunFolder, manifest, place};
+use crate::run::{RunFolder, manifest};
 use crate::sampling::{self, Samples};
 use crate::services::TrainedModels;
 use crate::signals::StopFlag;
 use crate::train::trainer::{self, Trained};
 use crate::{device, memory, needs, resolve, services};
-use isotropy_core::{Dataset, Error, LoadContext, Result, Streams};
+use isotropy_core::{Dataset, LoadContext, Result, Streams};
+use isotropy_data::write::write_whole_with;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -220,16 +221,8 @@ pub fn save_samples(samples: &Samples, path: &Path) -> Result<()> {
     {
         named.push((format!("{part}_{name}"), field.tensor.to_device(tch::Device::Cpu)));
     }
-    let temporary = place::temporary(path);
-    let write = || -> Result<()> {
-        Tensor::write_npz(&named, &temporary)
-            .map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
-        let sync = || std::fs::File::open(&temporary)?.sync_all();
-        sync().and_then(|()| std::fs::rename(&temporary, path)).map_err(|e| Error::io(path, e))
-    };
-    write().inspect_err(|_| {
-        // The half-written file is of no use; the error that matters is the first one.
-        let _ = std::fs::remove_file(&temporary);
+    write_whole_with(path, |partial| {
+        Tensor::write_npz(&named, partial).map_err(std::io::Error::other)
     })
 }
 

@@ -12,8 +12,8 @@ use crate::resolve::{Refusal, resolve, to_json};
 use crate::run::{RunFolder, manifest};
 use crate::train::trainer;
 use isotropy_core::{Error, LoadContext, PLUGINS, Result, ScoreModel, Services};
+use isotropy_data::digest::{file_sha256, sha256};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -91,19 +91,14 @@ impl Services for TrainedModels<'_> {
         }
         trainer::load_sampling_weights(&experiment, &prepared, &folder_path)?;
         let weights = folder_path.join("weights.safetensors");
-        let bytes = std::fs::read(&weights).map_err(|error| Error::io(&weights, error))?;
-        let judge = json!({"folder": name, "weights_sha256": digest(&bytes)});
+        let judge = json!({"folder": name, "weights_sha256": file_sha256(&weights)?});
         self.judges.borrow_mut().insert(config.to_string(), judge);
         Ok(prepared.built.model)
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn short_digest(text: &str) -> String {
-    digest(text.as_bytes())[..12].to_string()
+    sha256(text)[..12].to_string()
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

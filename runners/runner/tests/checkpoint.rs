@@ -10,24 +10,7 @@ use runner::checkpoint::{
 };
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
-
-/// An empty folder of its own for each test, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("isotropy-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("scratch folder");
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use tempfile::tempdir;
 
 fn snapshot(step: u64, metric: Option<f64>) -> Snapshot {
     let values = Tensor::arange(6, (Kind::Float, Device::Cpu)).view([2, 3]) + step as f64;
@@ -59,8 +42,8 @@ fn find(folder: &Path) -> Found {
 
 #[test]
 fn everything_comes_back_in_the_same_bits() {
-    let scratch = Scratch::new("round-trip");
-    let folder = scratch.0.join("checkpoints");
+    let scratch = tempdir().expect("scratch folder");
+    let folder = scratch.path().join("checkpoints");
     assert!(find(&folder).checkpoint.is_none(), "a folder that is not there holds none");
     save(&folder, &snapshot(1000, Some(0.5)), 3).expect("saves");
     assert_eq!(names(&folder), ["step-000001000"]);
@@ -82,32 +65,32 @@ fn everything_comes_back_in_the_same_bits() {
 
 #[test]
 fn retention_keeps_the_last_and_the_best() {
-    let scratch = Scratch::new("retention");
+    let scratch = tempdir().expect("scratch folder");
     let metrics = [3.0, 1.0, f64::NAN, 2.0, f64::INFINITY, 4.0];
     for (step, metric) in (1..).zip(metrics) {
-        save(&scratch.0, &snapshot(step, Some(metric)), 2).expect("saves");
+        save(scratch.path(), &snapshot(step, Some(metric)), 2).expect("saves");
     }
-    assert_eq!(names(&scratch.0), ["step-000000002", "step-000000005", "step-000000006"]);
+    assert_eq!(names(scratch.path()), ["step-000000002", "step-000000005", "step-000000006"]);
     // Training went on from step 2: what came after it belongs to another history.
-    save(&scratch.0, &snapshot(3, None), 2).expect("saves");
-    assert_eq!(names(&scratch.0), ["step-000000002", "step-000000003"]);
+    save(scratch.path(), &snapshot(3, None), 2).expect("saves");
+    assert_eq!(names(scratch.path()), ["step-000000002", "step-000000003"]);
 }
 
 #[test]
 fn the_same_step_can_be_saved_again() {
-    let scratch = Scratch::new("again");
-    save(&scratch.0, &snapshot(5, None), 2).expect("saves");
-    save(&scratch.0, &Snapshot { events_offset: 1, ..snapshot(5, None) }, 2).expect("replaces");
-    assert_eq!(names(&scratch.0), ["step-000000005"]);
-    assert_eq!(find(&scratch.0).checkpoint.expect("found").events_offset, 1);
+    let scratch = tempdir().expect("scratch folder");
+    save(scratch.path(), &snapshot(5, None), 2).expect("saves");
+    save(scratch.path(), &Snapshot { events_offset: 1, ..snapshot(5, None) }, 2).expect("replaces");
+    assert_eq!(names(scratch.path()), ["step-000000005"]);
+    assert_eq!(find(scratch.path()).checkpoint.expect("found").events_offset, 1);
 }
 
 #[test]
 fn any_damage_is_named_and_the_checkpoint_before_is_used() {
-    let scratch = Scratch::new("damage");
-    save(&scratch.0, &snapshot(1, None), 9).expect("saves");
-    save(&scratch.0, &snapshot(2, None), 9).expect("saves");
-    let newest = scratch.0.join("step-000000002");
+    let scratch = tempdir().expect("scratch folder");
+    save(scratch.path(), &snapshot(1, None), 9).expect("saves");
+    save(scratch.path(), &snapshot(2, None), 9).expect("saves");
+    let newest = scratch.path().join("step-000000002");
     for file in ["model.safetensors", "state.safetensors", "manifest.json"] {
         let path = newest.join(file);
         let whole = fs::read(&path).expect("file");
@@ -124,7 +107,7 @@ fn any_damage_is_named_and_the_checkpoint_before_is_used() {
         let mut unnoticed = 0;
         for damaged in &flipped {
             fs::write(&path, damaged).expect("damage");
-            let found = find(&scratch.0);
+            let found = find(scratch.path());
             if found.step() == Some(2) {
                 unnoticed += 1;
                 continue;
@@ -136,38 +119,41 @@ fn any_damage_is_named_and_the_checkpoint_before_is_used() {
         }
         assert_eq!(unnoticed, 0, "{file}");
         fs::remove_file(&path).expect("remove");
-        assert_eq!(find(&scratch.0).step(), Some(1));
+        assert_eq!(find(scratch.path()).step(), Some(1));
         fs::write(&path, &whole).expect("repair");
-        assert_eq!(find(&scratch.0).step(), Some(2));
+        assert_eq!(find(scratch.path()).step(), Some(2));
     }
     for step in ["step-000000001", "step-000000002"] {
-        fs::write(scratch.0.join(step).join("model.safetensors"), "").expect("damage");
+        fs::write(scratch.path().join(step).join("model.safetensors"), "").expect("damage");
     }
-    let error = latest_valid(&scratch.0).expect_err("none is left").to_string();
+    let error = latest_valid(scratch.path()).expect_err("none is left").to_string();
     assert!(error.contains("step-000000001") && error.contains("step-000000002"), "{error}");
 }
 
 #[test]
 fn leftovers_of_a_killed_process_are_ignored_and_removed() {
-    let scratch = Scratch::new("leftovers");
-    save(&scratch.0, &snapshot(1, None), 9).expect("saves");
+    let scratch = tempdir().expect("scratch folder");
+    save(scratch.path(), &snapshot(1, None), 9).expect("saves");
     // Killed while writing step 2, while removing step 0, and between the two renames of replacing step 3.
-    fs::create_dir(scratch.0.join(".partial-step-000000002")).expect("folder");
-    fs::create_dir(scratch.0.join(".removed-step-000000000")).expect("folder");
-    save(&scratch.0.join("other"), &snapshot(3, None), 9).expect("saves");
-    let complete = scratch.0.join("other/step-000000003");
-    fs::rename(complete, scratch.0.join(".replaced-step-000000003")).expect("rename");
-    assert_eq!(find(&scratch.0).step(), Some(3));
-    save(&scratch.0, &snapshot(4, None), 9).expect("saves");
-    assert_eq!(names(&scratch.0), ["other", "step-000000001", "step-000000003", "step-000000004"]);
+    fs::create_dir(scratch.path().join(".partial-step-000000002")).expect("folder");
+    fs::create_dir(scratch.path().join(".removed-step-000000000")).expect("folder");
+    save(&scratch.path().join("other"), &snapshot(3, None), 9).expect("saves");
+    let complete = scratch.path().join("other/step-000000003");
+    fs::rename(complete, scratch.path().join(".replaced-step-000000003")).expect("rename");
+    assert_eq!(find(scratch.path()).step(), Some(3));
+    save(scratch.path(), &snapshot(4, None), 9).expect("saves");
+    assert_eq!(
+        names(scratch.path()),
+        ["other", "step-000000001", "step-000000003", "step-000000004"]
+    );
 }
 
 #[test]
 fn a_single_file_of_weights_round_trips() {
-    let scratch = Scratch::new("weights");
-    let path = scratch.0.join("weights.safetensors");
+    let scratch = tempdir().expect("scratch folder");
+    let path = scratch.path().join("weights.safetensors");
     write_safetensors(&path, &snapshot(1, None).model).expect("writes");
-    assert_eq!(names(&scratch.0), ["weights.safetensors"]);
+    assert_eq!(names(scratch.path()), ["weights.safetensors"]);
     assert_eq!(read_safetensors(&path).expect("reads").len(), 2);
     fs::write(&path, b"not safetensors").expect("damage");
     assert!(read_safetensors(&path).is_err());
@@ -217,8 +203,8 @@ fn child_with_a_write_limit() {
 
 #[test]
 fn a_write_limit_loses_no_checkpoint() {
-    let scratch = Scratch::new("limit");
-    let output = in_child("child_with_a_write_limit", &scratch.0, None);
+    let scratch = tempdir().expect("scratch folder");
+    let output = in_child("child_with_a_write_limit", scratch.path(), None);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("limit of this process") && text.contains("bytes"), "{text}");
@@ -232,10 +218,10 @@ fn child_on_a_small_disk() {
 
 #[test]
 fn a_full_disk_says_so_and_loses_no_checkpoint() {
-    let scratch = Scratch::new("full");
+    let scratch = tempdir().expect("scratch folder");
     let mount = "mount -t tmpfs -o size=1m tmpfs \"$ISOTROPY_TEST_FOLDER\" || exit 77; exec \"$@\"";
     let usable = Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|s| s.success());
-    let output = usable.then(|| in_child("child_on_a_small_disk", &scratch.0, Some(mount)));
+    let output = usable.then(|| in_child("child_on_a_small_disk", scratch.path(), Some(mount)));
     let Some(output) = output.filter(|o| o.status.code() != Some(77)) else {
         println!(
             "SKIPPED: this machine lets no test mount a small disk; the write-limit test ran instead"
@@ -245,7 +231,7 @@ fn a_full_disk_says_so_and_loses_no_checkpoint() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("the disk is full") && text.contains("bytes"), "{text}");
-    assert!(text.contains(&*scratch.0.to_string_lossy()), "names the folder: {text}");
+    assert!(text.contains(&*scratch.path().to_string_lossy()), "names the folder: {text}");
 }
 
 #[test]
@@ -254,11 +240,11 @@ fn python_reads_the_weights() {
         println!("SKIPPED: ISOTROPY_PYTHON names no interpreter with numpy and safetensors");
         return;
     };
-    let scratch = Scratch::new("python");
-    save(&scratch.0, &snapshot(1, None), 1).expect("saves");
+    let scratch = tempdir().expect("scratch folder");
+    save(scratch.path(), &snapshot(1, None), 1).expect("saves");
     let script = "import sys, json\nfrom safetensors.numpy import load_file\n\
         t = load_file(sys.argv[1])\nprint(json.dumps({k: [str(v.dtype), v.tolist()] for k, v in t.items()}))";
-    let file = scratch.0.join("step-000000001/model.safetensors");
+    let file = scratch.path().join("step-000000001/model.safetensors");
     let output = Command::new(python).args(["-c", script]).arg(file).output().expect("python runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read: BTreeMap<String, serde_json::Value> =
@@ -269,10 +255,10 @@ fn python_reads_the_weights() {
 
 #[test]
 fn one_folder_can_be_loaded_by_name() {
-    let scratch = Scratch::new("by-name");
-    save(&scratch.0, &snapshot(1, Some(0.25)), 2).expect("saves");
-    save(&scratch.0, &snapshot(2, None), 2).expect("saves");
-    let loaded = load(&scratch.0.join("step-000000001")).expect("loads");
+    let scratch = tempdir().expect("scratch folder");
+    save(scratch.path(), &snapshot(1, Some(0.25)), 2).expect("saves");
+    save(scratch.path(), &snapshot(2, None), 2).expect("saves");
+    let loaded = load(&scratch.path().join("step-000000001")).expect("loads");
     assert_eq!((loaded.step, loaded.metric), (1, Some(0.25)));
-    assert!(load(&scratch.0.join("step-000000009")).is_err());
+    assert!(load(&scratch.path().join("step-000000009")).is_err());
 }

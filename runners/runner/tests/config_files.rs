@@ -261,10 +261,10 @@ fn a_file_that_cannot_be_read_is_not_explained() {
         found.into_iter().next().unwrap()
     };
     folder.write("experiment.json", GOOD);
-    let missing = of(&folder.0.join("experimant.json"));
+    let missing = of(&folder.0.path().join("experimant.json"));
     assert!(missing.message.contains("no such file"), "{missing:#?}");
     assert!(missing.help.unwrap().contains("experiment.json"));
-    assert!(of(&folder.0).message.contains("it is a folder"));
+    assert!(of(folder.0.path()).message.contains("it is a folder"));
     assert!(of(&folder.write("empty.json", "")).message.contains("empty"));
     let binary = of(&folder.write("binary.json", b"{\n  \"a\": \"\xff\" }"));
     assert!(binary.message.contains("byte 11 is not UTF-8"), "{binary:#?}");

@@ -7,24 +7,7 @@ use std::time::Duration;
 
 use runner::tensorboard::{EventValue, EventWriter, read_events};
 use tch::Tensor;
-
-/// An empty folder of its own for each test, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("isotropy-tb-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("scratch folder");
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use tempfile::tempdir;
 
 /// A grey PNG of 2 x 1 pixels (made with zlib).
 const PNG: &[u8] = &[
@@ -54,8 +37,8 @@ fn write_all_kinds(writer: &mut EventWriter) {
 
 #[test]
 fn all_kinds_come_back() {
-    let scratch = Scratch::new("kinds");
-    let mut writer = EventWriter::create(&scratch.0).expect("creates");
+    let scratch = tempdir().expect("scratch folder");
+    let mut writer = EventWriter::create(scratch.path()).expect("creates");
     write_all_kinds(&mut writer);
     let name = writer.path().file_name().expect("name").to_string_lossy().into_owned();
     assert!(name.starts_with("events.out.tfevents.") && name.ends_with(".isotropy"), "{name}");
@@ -76,22 +59,22 @@ fn all_kinds_come_back() {
 
 #[test]
 fn a_resumed_run_has_every_point_once() {
-    let scratch = Scratch::new("resume");
-    let mut writer = EventWriter::open(&scratch.0, 0).expect("opens");
+    let scratch = tempdir().expect("scratch folder");
+    let mut writer = EventWriter::open(scratch.path(), 0).expect("opens");
     (0..10).for_each(|s| writer.scalar("loss", s, s as f32).expect("scalar"));
     writer.sync().expect("sync");
     let offset = writer.offset();
     (10..15).for_each(|s| writer.scalar("loss", s, -1.0).expect("scalar"));
     drop(writer); // flushes
     let path =
-        fs::read_dir(&scratch.0).expect("folder").next().expect("file").expect("entry").path();
+        fs::read_dir(scratch.path()).expect("folder").next().expect("file").expect("entry").path();
     assert_eq!(scalars(&path).len(), 15);
     // A killed writer leaves half a record.
     let whole = fs::read(&path).expect("file");
     fs::write(&path, &whole[..whole.len() - 3]).expect("cut");
     assert_eq!(scalars(&path).len(), 14);
 
-    let first = EventWriter::open(&scratch.0, 0).expect("opens");
+    let first = EventWriter::open(scratch.path(), 0).expect("opens");
     assert_eq!(first.path(), path);
     let mut writer = EventWriter::resume(first.path(), offset).expect("resumes");
     drop(first);
@@ -100,12 +83,12 @@ fn a_resumed_run_has_every_point_once() {
     writer.sync().expect("sync");
     let expected: Vec<_> = (0..20).map(|s| (s, s as f32)).collect();
     assert_eq!(scalars(&path), expected);
-    assert_eq!(fs::read_dir(&scratch.0).expect("folder").count(), 1);
+    assert_eq!(fs::read_dir(scratch.path()).expect("folder").count(), 1);
 
     for wrong in [offset - 1, offset + 3, 1 << 40] {
         assert!(EventWriter::resume(&path, wrong).is_err(), "{wrong}");
     }
-    let mut anew = EventWriter::open(&scratch.0, 0).expect("opens");
+    let mut anew = EventWriter::open(scratch.path(), 0).expect("opens");
     anew.scalar("loss", 0, 5.0).expect("scalar");
     anew.sync().expect("sync");
     assert_eq!(scalars(&path), [(0, 5.0)], "offset 0 starts over");
@@ -113,9 +96,9 @@ fn a_resumed_run_has_every_point_once() {
 
 #[test]
 fn two_writers_in_one_second_do_not_share_a_file() {
-    let scratch = Scratch::new("two");
+    let scratch = tempdir().expect("scratch folder");
     let mut writers: Vec<_> =
-        (0..3).map(|_| EventWriter::create(&scratch.0).expect("creates")).collect();
+        (0..3).map(|_| EventWriter::create(scratch.path()).expect("creates")).collect();
     for (count, writer) in (3..).zip(&mut writers) {
         (0..count).for_each(|s| writer.scalar("loss", s, 0.0).expect("scalar"));
         writer.sync().expect("sync");
@@ -126,9 +109,10 @@ fn two_writers_in_one_second_do_not_share_a_file() {
 
 #[test]
 fn records_reach_the_file_when_the_interval_has_passed() {
-    let scratch = Scratch::new("timer");
-    let mut writer =
-        EventWriter::create(&scratch.0).expect("creates").flush_every(Duration::from_millis(50));
+    let scratch = tempdir().expect("scratch folder");
+    let mut writer = EventWriter::create(scratch.path())
+        .expect("creates")
+        .flush_every(Duration::from_millis(50));
     writer.scalar("loss", 0, 0.0).expect("scalar");
     assert_eq!(scalars(writer.path()).len(), 0, "not written one by one");
     std::thread::sleep(Duration::from_millis(60));
@@ -138,10 +122,10 @@ fn records_reach_the_file_when_the_interval_has_passed() {
 
 #[test]
 fn a_failed_write_is_an_error_and_loses_no_record() {
-    let scratch = Scratch::new("full");
+    let scratch = tempdir().expect("scratch folder");
     let output = Command::new(std::env::current_exe().expect("test binary"))
         .args(["--exact", "child_with_a_write_limit", "--ignored", "--nocapture"])
-        .env("ISOTROPY_TEST_FOLDER", &scratch.0)
+        .env("ISOTROPY_TEST_FOLDER", scratch.path())
         .output()
         .expect("child starts");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -196,11 +180,11 @@ fn the_official_package_reads_all_kinds() {
         println!("SKIPPED: ISOTROPY_PYTHON names no interpreter with tensorboard");
         return;
     };
-    let scratch = Scratch::new("official");
-    let mut writer = EventWriter::create(&scratch.0).expect("creates");
+    let scratch = tempdir().expect("scratch folder");
+    let mut writer = EventWriter::create(scratch.path()).expect("creates");
     write_all_kinds(&mut writer);
     let output =
-        Command::new(python).args(["-c", OFFICIAL]).arg(&scratch.0).output().expect("python");
+        Command::new(python).args(["-c", OFFICIAL]).arg(scratch.path()).output().expect("python");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(read["loss"].as_array().expect("list").len(), 100);

@@ -145,7 +145,6 @@ fn parse_df(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     fn at(os: &str, vars: &[(&str, &str)]) -> Option<PathBuf> {
         location(os, |name| {
@@ -175,7 +174,7 @@ mod tests {
 
     #[test]
     fn interrupted_staging_is_removed_and_finished_folders_stay() {
-        let scratch = Scratch::new("leftovers");
+        let scratch = tempfile::tempdir().unwrap();
         let left = scratch.path().join("staging-libtorch-1");
         fs::create_dir_all(left.join("torch/lib")).expect("folder");
         fs::create_dir(scratch.path().join("libtorch")).expect("folder");
@@ -186,7 +185,7 @@ mod tests {
 
     #[test]
     fn failed_installation_leaves_nothing_and_keeps_the_old_one() {
-        let scratch = Scratch::new("failed");
+        let scratch = tempfile::tempdir().unwrap();
         let cache = Cache::open_at(scratch.path()).expect("opens");
         let fill = |text: &'static str| {
             move |dir: &Path| {
@@ -212,7 +211,7 @@ mod tests {
 
     #[test]
     fn second_process_waits_for_the_lock() {
-        let scratch = Scratch::new("lock");
+        let scratch = tempfile::tempdir().unwrap();
         let cache = Cache::open_at(scratch.path()).expect("opens");
         let other = File::open(scratch.path().join("lock")).expect("is there");
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
@@ -226,7 +225,7 @@ mod tests {
             "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/a 100 40 60 40% /\n";
         assert_eq!(parse_df(text), Some(60 * 1024));
         assert_eq!(parse_df(""), None);
-        let scratch = Scratch::new("free");
+        let scratch = tempfile::tempdir().unwrap();
         let cache = Cache::open_at(scratch.path()).expect("opens");
         cache.require_free(1).expect("one byte is free");
         assert!(cache.require_free(u64::MAX).is_err());

@@ -221,7 +221,6 @@ fn folders(path: &Path) -> Outcome<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
     use std::path::PathBuf;
 
     fn root() -> PathBuf {
@@ -234,7 +233,7 @@ mod tests {
     }
 
     /// A house of one core, a block and two families; `extra` are more lines of the first family's manifest.
-    fn house(scratch: &Scratch, extra: &str) -> Outcome<House> {
+    fn house(scratch: &tempfile::TempDir, extra: &str) -> Outcome<House> {
         let root = scratch.path();
         write(
             &root.join(PLAN),
@@ -264,7 +263,7 @@ mod tests {
 
     #[test]
     fn an_import_against_the_plan_is_named() {
-        let scratch = Scratch::new("house");
+        let scratch = tempfile::tempdir().unwrap();
         assert!(house(&scratch, "").expect("a house").forbidden().is_empty());
         let sister = house(&scratch, "isotropy-c.workspace = true\n").expect("a house");
         assert_eq!(sister.forbidden(), ["b (families) imports c (families)"]);
@@ -281,7 +280,7 @@ mod tests {
 
     #[test]
     fn plugins_and_the_lines_about_them_are_the_same() {
-        let scratch = Scratch::new("house-lines");
+        let scratch = tempfile::tempdir().unwrap();
         house(&scratch, "").expect("a house");
         let manifest = "[package]\nname = \"isotropy-d\"\n";
         write(&scratch.path().join("plugins/d/Cargo.toml"), manifest);
@@ -295,7 +294,7 @@ mod tests {
 
     #[test]
     fn imports_that_follow_from_others_and_those_of_tests_are_not_drawn() {
-        let scratch = Scratch::new("house-reduced");
+        let scratch = tempfile::tempdir().unwrap();
         let house = house(&scratch, "[dev-dependencies]\nisotropy-runner.workspace = true\n");
         let house = house.expect("a house");
         let names = |of: &[usize]| {

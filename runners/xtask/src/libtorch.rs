@@ -245,7 +245,6 @@ fn replace_link(at: &Path, to: &Path) -> Outcome<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     fn fake(folder: &Path, version: &str) {
         fs::create_dir_all(folder.join("lib")).expect("folder");
@@ -255,7 +254,7 @@ mod tests {
 
     #[test]
     fn link_changes_between_cache_and_own_and_back() {
-        let scratch = Scratch::new("link");
+        let scratch = tempfile::tempdir().unwrap();
         let (cache, mine) = (scratch.path().join("cache"), scratch.path().join("mine"));
         fake(&cache.join("torch"), "2.13.0");
         fake(&mine, "2.13.0");
@@ -272,7 +271,7 @@ mod tests {
 
     #[test]
     fn dangling_missing_and_outdated_links_are_not_usable() {
-        let scratch = Scratch::new("usable");
+        let scratch = tempfile::tempdir().unwrap();
         let link = scratch.path().join(".libtorch");
         assert!(!is_usable(&link));
         link_cache(&link, &scratch.path().join("gone")).expect("links");
@@ -285,7 +284,7 @@ mod tests {
 
     #[test]
     fn folder_of_the_user_is_never_deleted() {
-        let scratch = Scratch::new("keep");
+        let scratch = tempfile::tempdir().unwrap();
         let link = scratch.path().join(".libtorch");
         fake(&link.join("torch"), "2.12.0");
         assert!(link_cache(&link, Path::new("/nowhere")).is_err());
@@ -294,7 +293,7 @@ mod tests {
 
     #[test]
     fn damaged_set_is_noticed() {
-        let scratch = Scratch::new("damaged");
+        let scratch = tempfile::tempdir().unwrap();
         let platform = Platform::find("linux", "x86_64").expect("known");
         let folder = scratch.path();
         for name in platform.needed {

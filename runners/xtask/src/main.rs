@@ -15,8 +15,6 @@ mod platform;
 mod project;
 mod python;
 mod reproduce;
-#[cfg(test)]
-mod scratch;
 mod steps;
 mod version;
 

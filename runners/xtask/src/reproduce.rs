@@ -367,7 +367,6 @@ fn shown(value: f64, error: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     #[test]
     fn every_row_of_every_page_has_its_configuration() {
@@ -417,7 +416,7 @@ mod tests {
 
     #[test]
     fn the_table_holds_what_was_run_and_says_how_often() {
-        let scratch = Scratch::new("reproduce");
+        let scratch = tempfile::tempdir().unwrap();
         let page = &TOYS;
         for seed in 0..2 {
             let folder = page.run(scratch.path(), "torus", seed).folder;

@@ -88,7 +88,6 @@ fn from_version_h(text: &str) -> Option<Version> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     #[test]
     fn local_part_is_ignored_and_unreleased_versions_are_not_accepted() {
@@ -109,7 +108,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_distribution_tells_its_version() {
-        let scratch = Scratch::new("version");
+        let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path();
         assert_eq!(of_folder(folder), None);
         fs::create_dir_all(folder.join("include/torch")).expect("folder");

@@ -124,7 +124,7 @@ impl Axis {
 
     /// The rate of the reverse SDE (`weight` 1) or of the probability flow (1/2) per unit by which
     /// the variable falls.
-    pub fn reverse_rate(self, terms: &Terms, value: f64, weight: f64) -> Xi {
+    pub fn rate(self, terms: &Terms, value: f64, weight: f64) -> Xi {
         let rate = reverse_rate(terms, weight);
         match self.noise_rate(value) {
             None => rate,

@@ -86,24 +86,24 @@ impl Spacing {
             Grid::Auto if falls_faster_near_the_data(process) => quadratic(),
             Grid::Uniform | Grid::Auto => return Ok(uniform),
             Grid::Quadratic => quadratic(),
-            Grid::LogSnr => self.spaced(process, count, floor, f64::ln, f64::exp)?,
-            Grid::Karras => {
-                let rho = self.rho;
-                self.spaced(process, count, floor, |l| l.powf(1.0 / rho), |u| u.powf(rho))?
-            }
+            Grid::LogSnr => self.spaced(process, count, floor, |high, low, parts| {
+                Box::new(spread(high, low, parts, f64::ln, f64::exp))
+            })?,
+            Grid::Karras => self.spaced(process, count, floor, |high, low, parts| {
+                Box::new(karras(high, low, parts, self.rho))
+            })?,
         };
         let times = if time.discrete { distinct(&times) } else { times };
         Ok(times.windows(2).map(|pair| Step { from: pair[0], to: pair[1] }).collect())
     }
 
-    /// Times whose noise levels are equally spaced under `f`.
+    /// Times of the noise levels that `levels` gives: between a highest and a lowest, in so many parts.
     fn spaced(
         &self,
         process: &dyn NoisingProcess,
         count: usize,
         floor: f64,
-        f: impl Fn(f64) -> f64,
-        inverse: impl Fn(f64) -> f64,
+        levels: impl Fn(f64, f64, usize) -> Box<dyn Fn(usize) -> f64>,
     ) -> Result<Vec<f64>> {
         let level = |t: f64| {
             process.level(t).ok_or_else(|| {
@@ -122,15 +122,30 @@ impl Spacing {
             // No noise at all at the end: the last step goes there from the least level trained.
             (low, parts) = (level(process.time().start)?, count.saturating_sub(1).max(1));
         }
-        let (high, low) = (f(high), f(low));
-        let mut times = vec![prior];
-        for k in 1..count {
-            let at = inverse(high + (low - high) * (k as f64 / parts as f64).min(1.0));
-            times.push(process.time_of_level(at).unwrap_or(floor).clamp(floor, prior));
-        }
-        times.push(floor);
-        Ok(times)
+        let at = levels(high, low, parts);
+        let within =
+            (1..count).map(|k| process.time_of_level(at(k)).unwrap_or(floor).clamp(floor, prior));
+        Ok(std::iter::once(prior).chain(within).chain([floor]).collect())
     }
+}
+
+/// Number `k` of values from `high` (0) down to `low` (`parts`) in equal steps of `f`, whose inverse
+/// is `inverse`.
+fn spread(
+    high: f64,
+    low: f64,
+    parts: usize,
+    f: impl Fn(f64) -> f64,
+    inverse: impl Fn(f64) -> f64,
+) -> impl Fn(usize) -> f64 {
+    let (high, low) = (f(high), f(low));
+    move |k| inverse(high + (low - high) * (k as f64 / parts as f64).min(1.0))
+}
+
+/// Number `k` of values from `high` (0) down to `low` (`parts`) in equal steps of their power
+/// `1/rho` (Karras et al. 2022, eq. 5): short steps near `low`.
+pub fn karras(high: f64, low: f64, parts: usize, rho: f64) -> impl Fn(usize) -> f64 {
+    spread(high, low, parts, move |l| l.powf(1.0 / rho), move |u| u.powf(rho))
 }
 
 /// Whether the logarithm of the noise level falls more than [`FASTER`] times as fast in the first

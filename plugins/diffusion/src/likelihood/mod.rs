@@ -262,7 +262,7 @@ impl Velocity for FlowVelocity<'_> {
 
     fn of(&self, state: &State, prediction: &Prediction) -> Result<Xi> {
         let terms = self.process.terms(state, self.step, prediction)?;
-        Ok(self.axis.reverse_rate(&terms, self.value, 0.5).scale(-1.0))
+        Ok(self.axis.rate(&terms, self.value, 0.5).scale(-1.0))
     }
 }
 

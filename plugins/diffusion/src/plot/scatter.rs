@@ -245,14 +245,12 @@ mod tests {
     use crate::metric::testing::{evaluate, normal};
     use tch::Tensor;
 
-    fn picture(samples: &Tensor, reference: &Tensor, name: &str) -> Tensor {
-        let folder = std::env::temp_dir().join(format!("isotropy-scatter-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(name);
+    fn picture(samples: &Tensor, reference: &Tensor) -> Tensor {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scatter.png");
         let config = ScatterConfig { title: "Two clouds".into(), ..Default::default() };
         evaluate(samples, reference, |e| config.draw(e, &path)).unwrap();
         let image = tch::vision::image::load(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
         image
     }
 
@@ -269,7 +267,7 @@ mod tests {
     fn data_and_samples_are_drawn_each_on_their_side() {
         for dimension in [2, 3, 4] {
             let (a, b) = (normal(&[500, dimension], 1), normal(&[400, dimension], 2));
-            let image = picture(&a, &b, &format!("{dimension}d.png"));
+            let image = picture(&a, &b);
             let size = image.size();
             assert!(size[0] == 3 && size[2] == 1600 && size[1] > 700, "{size:?}");
             for (colour, own, other) in
@@ -284,10 +282,10 @@ mod tests {
     #[test]
     fn broken_samples_do_not_break_the_picture() {
         let broken = normal(&[50, 2], 1) * f64::NAN;
-        let image = picture(&broken, &normal(&[50, 2], 2), "broken.png");
+        let image = picture(&broken, &normal(&[50, 2], 2));
         assert!(pixels(&image, figure::DATA, 0..800) > 500);
         let single = Tensor::zeros([1, 2], (Kind::Double, Device::Cpu));
-        let _ = picture(&single, &single, "single.png");
+        let _ = picture(&single, &single);
     }
 
     #[test]

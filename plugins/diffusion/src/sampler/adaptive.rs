@@ -1,14 +1,13 @@
 //! The probability flow with steps chosen by an estimate of the error (Dormand-Prince 5(4)).
 
 use super::axis::Axis;
-use super::rule::accept;
 use super::runge_kutta::Slope;
 use crate::integrate::FlowMethod;
 pub use crate::integrate::adaptive::ErrorNorm;
 pub(crate) use crate::integrate::adaptive::{Tolerance, integrate};
 use isotropy_core::{
     Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler, ScoreModel, State, Step,
-    sampler::times,
+    sampler::{accept, times},
 };
 
 /// Parts of a run that an observer is told about.
@@ -52,7 +51,7 @@ impl Sampler for Adaptive {
             let prediction = model.predict(state, &times(state, step), false)?;
             let terms = process.terms(state, step, &prediction)?;
             // The variable falls: a reverse rate is minus the velocity.
-            Ok(axis.reverse_rate(&terms, value, 0.5).scale(-1.0).into())
+            Ok(axis.rate(&terms, value, 0.5).scale(-1.0).into())
         };
         let mut observe = |at: f64, state: &State| {
             let part = ((at - from) / (to - from) * PARTS as f64).floor() as usize;

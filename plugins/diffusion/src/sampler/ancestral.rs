@@ -1,14 +1,15 @@
 //! Sampling from the posterior of the kernel: DDPM, DDIM and what lies between.
 
 use super::LastStep;
-use super::rule::{Rule, Stepper, Walk, sampler};
+use super::rule::{Rule, Stepper, Walk};
+use crate::stepper_config;
 use isotropy_core::{
     ClosedForm, Error, Kernel, KernelLaw, NoisingProcess, Prediction, Purpose, Result, Sampler,
-    Scale, State, Step, Xi,
+    Scale, ScoreModel, State, Step, Xi,
 };
 use std::sync::Arc;
 
-sampler! {
+stepper_config! {
     /// `x_s ~ p(x_s | x_t, x_0)` at the model's estimate of `x_0`: DDPM's sampler, for every
     /// process that has a closed-form posterior. Each step is exact for data that are one point.
     /// `eta` below 1 takes noise out of the step as DDIM does (Song, Meng, Ermon 2021, eq. 12 and
@@ -32,7 +33,7 @@ impl AncestralConfig {
     }
 }
 
-sampler! {
+stepper_config! {
     /// `tau_s = mean_s E[tau_0] + sqrt(std_s^2 - eta^2 c^2) E[noise] + eta c z`, with `c` the
     /// standard deviation of the posterior: DDIM (Song, Meng, Ermon 2021). Without noise (`eta` 0)
     /// it is a first-order rule for the probability flow that is exact for data that are one point.
@@ -136,7 +137,7 @@ impl Rule for Ancestral {
         Purpose::Posterior
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, _: &dyn ScoreModel) -> Result<()> {
         ClosedForm::Posterior.of(process).map_err(|error| {
             Error::config("", error.to_string()).with_help("use `group-step` or `heun-sde`")
         })?;

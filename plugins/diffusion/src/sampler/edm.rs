@@ -4,12 +4,15 @@
 use super::axis::Axis;
 use super::grid::Spacing;
 use super::probability_flow::along;
-use super::rule::{Rule, Stepper, Walk, sampler};
+use super::rule::{Rule, Stepper, Walk};
 use super::runge_kutta::HEUN;
-use isotropy_core::{ClosedForm, Error, NoisingProcess, Purpose, Result, Sampler, State, Step, Xi};
+use crate::stepper_config;
+use isotropy_core::{
+    ClosedForm, Error, NoisingProcess, Purpose, Result, Sampler, ScoreModel, State, Step, Xi,
+};
 use tch::Tensor;
 
-sampler! {
+stepper_config! {
     /// Steps between noise levels by Heun's rule for `dtau/dsigma = (tau - E[tau_0]) / sigma`, on
     /// any drive with a kernel `tau + sigma z` in continuous time. Before a step between `s_min`
     /// and `s_max` the noise is raised from `sigma` to `sigma (1 + min(s_churn / N, sqrt(2) - 1))`
@@ -70,7 +73,7 @@ impl Rule for Edm {
         Purpose::ProbabilityFlow
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, _: &dyn ScoreModel) -> Result<()> {
         if process.time().discrete || Axis::of(process) != Axis::Level {
             let message = format!(
                 "this sampler needs a kernel tau + sigma z in continuous time; {} has another",

@@ -1,11 +1,13 @@
 //! The reverse SDE by Euler-Maruyama in `x` itself, as the released code integrates it.
 
 use super::LastStep;
-use super::rule::{Rule, Stepper, Walk, reverse_rate, sampler, scaled};
+use super::rule::{Rule, Stepper, Walk, scaled};
+use crate::stepper_config;
 use isotropy_core::representation::as_type;
+use isotropy_core::sampler::reverse_rate;
 use isotropy_core::{
-    Aliasing, Drive, Error, NoiseOperator, NoisingProcess, Purpose, Result, Sampler, State, Xi,
-    config,
+    Aliasing, Drive, Error, NoiseOperator, NoisingProcess, Purpose, Result, Sampler, ScoreModel,
+    State, Xi, config,
 };
 use isotropy_groups::representation::Translation;
 use tch::Tensor;
@@ -25,7 +27,7 @@ pub enum DivergenceTerm {
     Algorithm2,
 }
 
-sampler! {
+stepper_config! {
     /// `x <- x + Pi(x)[(g^2 S - f) dt + g sqrt(dt) z] + Omega dt / 2`, everything at the old point,
     /// with the Ito term `Omega`. A finite step leaves curved orbits: with large steps points
     /// overshoot, and those that leave the domain of the coordinates become NaN. They stay in the
@@ -80,7 +82,7 @@ impl Rule for EulerMaruyamaX {
         Purpose::ReverseSde
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, _: &dyn ScoreModel) -> Result<()> {
         let coordinates = process.fields().coordinates();
         if coordinates.is_some_and(|c| c.aliasing() == Aliasing::Carried) {
             return Err(Error::Unsupported(format!(

@@ -1,10 +1,12 @@
 //! The reverse SDE by finite group elements (Lie-Euler), under its two names.
 
 use super::LastStep;
-use super::rule::{Rule, Stepper, Walk, reverse_rate, sampler, scaled};
-use isotropy_core::{NoisingProcess, Purpose, Result, Sampler, State};
+use super::rule::{Rule, Stepper, Walk, scaled};
+use crate::stepper_config;
+use isotropy_core::sampler::reverse_rate;
+use isotropy_core::{NoisingProcess, Purpose, Result, Sampler, ScoreModel, State};
 
-sampler! {
+stepper_config! {
     /// `x <- flow(x, (g^2 S - f) dt + g sqrt(dt) z)`: Euler in the coefficients, exact in the
     /// group, so a point never leaves its space and no Ito term is needed. Weak order 1.
     GroupStepConfig {
@@ -23,7 +25,7 @@ impl GroupStepConfig {
     }
 }
 
-sampler! {
+stepper_config! {
     /// The geodesic random walk of de Bortoli et al. (2022, algorithm 1): a normal tangent vector
     /// with the reverse drift as its mean, followed along a geodesic. On a drive by algebra
     /// generators of a group with a bi-invariant metric geodesics are orbits of one-parameter
@@ -61,7 +63,7 @@ impl Rule for GroupStep {
         Purpose::ReverseSde
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, _: &dyn ScoreModel) -> Result<()> {
         self.last_step.accepts(process)
     }
 

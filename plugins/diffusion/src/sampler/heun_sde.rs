@@ -2,11 +2,14 @@
 
 use super::LastStep;
 use super::axis::forgets;
-use super::rule::{Rule, Stepper, Walk, sampler};
+use super::rule::{Rule, Stepper, Walk};
 use super::runge_kutta::continued;
-use isotropy_core::{ClosedForm, NoisingProcess, Purpose, Result, Sampler, State, Step, Terms, Xi};
+use crate::stepper_config;
+use isotropy_core::{
+    ClosedForm, NoisingProcess, Purpose, Result, Sampler, ScoreModel, State, Step, Terms, Xi,
+};
 
-sampler! {
+stepper_config! {
     /// Stochastic Heun: a Lie-Euler step predicts the end, and the point moves by *one* group
     /// element with the mean of the drifts at both ends and the same noise. Weak order 2 where the
     /// fields of the frame commute (flow coordinates, translations); on a non-Abelian algebra the
@@ -71,7 +74,7 @@ impl Rule for HeunSde {
         Purpose::ReverseSde
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, _: &dyn ScoreModel) -> Result<()> {
         self.last_step.accepts(process)
     }
 
@@ -90,7 +93,7 @@ impl Rule for HeunSde {
 
         let from = axis.instant(walk.process, from, here);
         let first = walk.terms(state, axis.step(from, to, true))?;
-        let drift = axis.reverse_rate(&first, here, 1.0);
+        let drift = axis.rate(&first, here, 1.0);
         let quiet = walk.last && self.last_step == LastStep::NoNoise;
         let noise = if quiet { None } else { Some(walk.draw(state, &first)?) };
         let with = |drift: Xi, second: Option<&Terms>| match &noise {
@@ -104,7 +107,7 @@ impl Rule for HeunSde {
             return Ok(ahead);
         }
         let second = walk.terms(&ahead, axis.step(to, from, true))?;
-        let other = axis.reverse_rate(&second, there, 1.0);
+        let other = axis.rate(&second, there, 1.0);
         let other = continued(walk.drive, state, &displacement, other);
         let mean = drift.add(&other).scale(0.5 * length);
         Ok(walk.drive.flow(state, &with(mean, Some(&second))))

@@ -1,10 +1,11 @@
 //! DDIM as the image experiments take it (spdm.md 1.4).
 
+use super::Grid;
+use super::rule::{Rule, Spacing, Stepper, Walk};
 use crate::estimate::coordinates;
 use isotropy_core::{
-    Error, Kernel, Noise, NoisingProcess, Observer, PredictionKind, Purpose, Result, Sampled,
-    Sampler, SamplerConfig, Scale, ScoreModel, State, Step, Xi, component, config,
-    sampler::{accept, times},
+    Error, Kernel, NoisingProcess, PredictionKind, Purpose, Result, Sampler, SamplerConfig, Scale,
+    ScoreModel, State, Step, Xi, component, config,
 };
 
 /// DDIM without noise as image experiments take it: from the prior down to time 0 itself, one evaluation a
@@ -15,7 +16,7 @@ pub struct ImageDdimConfig {
     /// Number of steps, one evaluation each.
     #[serde(default = "forty")]
     #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: usize,
+    pub steps: u32,
     /// Where the steps lead.
     #[serde(default)]
     pub times: PairsOfTimes,
@@ -37,7 +38,7 @@ pub enum PairsOfTimes {
     PublishedOverlapping,
 }
 
-fn forty() -> usize {
+fn forty() -> u32 {
     40
 }
 
@@ -48,9 +49,8 @@ fn forty() -> usize {
 )]
 impl SamplerConfig for ImageDdimConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
-        if self.steps == 0 {
-            return Err(Error::config("/steps", "the number of steps must be at least 1"));
-        }
+        // Only their number is used: where the steps lead is this sampler's own.
+        let spacing = Spacing::new(Some(self.steps), Grid::Uniform, 1.0)?;
         if let Some([low, high]) = self.clamp {
             // A NaN is in no proper range.
             let proper = low < high;
@@ -58,7 +58,7 @@ impl SamplerConfig for ImageDdimConfig {
                 return Err(Error::config("/clamp", format!("the range [{low}, {high}] is empty")));
             }
         }
-        Ok(Box::new(self.clone()))
+        Ok(Box::new(Stepper { spacing, rule: self.clone() }))
     }
 }
 
@@ -69,7 +69,7 @@ pub fn pairs(end: f64, steps: usize, times: PairsOfTimes) -> Vec<Step> {
     (0..steps).map(|k| Step { from: at(k), to: at(k + far) }).collect()
 }
 
-impl Sampler for ImageDdimConfig {
+impl Rule for ImageDdimConfig {
     fn name(&self) -> String {
         match self.times {
             PairsOfTimes::Successive => "DDIM".into(),
@@ -82,7 +82,6 @@ impl Sampler for ImageDdimConfig {
     }
 
     fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
-        accept(process, model, self.purpose())?;
         if model.predicts() == PredictionKind::Field {
             let message = "the model predicts field, which holds no clean image; predict `clean`";
             return Err(Error::Unsupported(message.into()));
@@ -96,33 +95,21 @@ impl Sampler for ImageDdimConfig {
         gaussian(process, time.prior).map(|_| ())
     }
 
-    fn run(
-        &self,
-        process: &dyn NoisingProcess,
-        model: &dyn ScoreModel,
-        start: State,
-        _noise: &mut dyn Noise,
-        observer: &mut Observer,
-    ) -> Result<Sampled> {
-        self.accepts(process, model)?;
-        let time = process.time();
-        let coordinates = coordinates(process)?;
-        let kernel = |t: f64| gaussian(process, t);
-        let mut state = start;
-        for (index, step) in pairs(time.prior, self.steps, self.times).into_iter().enumerate() {
-            let _no_grad = tch::no_grad_guard();
-            let prediction = model.predict(&state, &times(&state, step), false)?;
-            let tau = coordinates.unwrapped(&state);
-            let (here, there) = (kernel(step.from)?, kernel(step.to)?);
-            let mut clean = here.clean(&prediction, &tau)?;
-            if let Some([low, high]) = self.clamp {
-                clean = clean.map(|a| a.clamp(low, high));
-            }
-            let moved = moved(&tau, &clean, &here, &there)?;
-            state = coordinates.point(&state, &moved);
-            observer(index, self.steps, &state)?;
+    fn steps(&self, process: &dyn NoisingProcess, _: &Spacing) -> Result<Vec<Step>> {
+        Ok(pairs(process.time().prior, self.steps as usize, self.times))
+    }
+
+    fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
+        let Step { from, to } = walk.step;
+        let coordinates = coordinates(walk.process)?;
+        let prediction = walk.predict(state, from)?;
+        let tau = coordinates.unwrapped(state);
+        let (here, there) = (gaussian(walk.process, from)?, gaussian(walk.process, to)?);
+        let mut clean = here.clean(&prediction, &tau)?;
+        if let Some([low, high]) = self.clamp {
+            clean = clean.map(|a| a.clamp(low, high));
         }
-        Ok(Sampled { state, evaluations: self.steps })
+        Ok(coordinates.point(state, &moved(&tau, &clean, &here, &there)?))
     }
 }
 

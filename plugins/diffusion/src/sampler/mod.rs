@@ -9,7 +9,7 @@
 //!
 //! A sampler with fixed steps is a rule for one step; what all of them share (the loop, the options
 //! for steps and grid, the refusal of models that cannot drive it, the count of evaluations) is in
-//! `rule.rs`.
+//! [`rule`], which is open to other plugins.
 
 pub(crate) mod adaptive;
 mod ancestral;
@@ -22,11 +22,11 @@ mod heun_sde;
 mod image_ddim;
 mod predictor_corrector;
 pub(crate) mod probability_flow;
-pub(crate) mod rule;
+pub mod rule;
 pub(crate) mod runge_kutta;
 mod self_conditioned;
 
-pub use crate::integrate::grid::Grid;
+pub use crate::integrate::grid::{Grid, karras};
 pub use adaptive::ErrorNorm;
 pub use ancestral::{AncestralConfig, DdimConfig};
 pub use edm::EdmConfig;
@@ -56,7 +56,10 @@ pub enum LastStep {
 
 impl LastStep {
     /// Refuses a process that lacks what this last step asks it for.
-    fn accepts(self, process: &dyn NoisingProcess) -> Result<()> {
+    ///
+    /// # Errors
+    /// The reason, with the remedy.
+    pub fn accepts(self, process: &dyn NoisingProcess) -> Result<()> {
         match self {
             Self::Clean => ClosedForm::Clean.of(process).map_err(|error| {
                 error.under("/last_step").with_help("use \"last_step\": \"noise\"")

@@ -6,9 +6,10 @@ use super::ancestral::Ancestral;
 use super::group_step::GroupStep;
 use super::heun_sde::HeunSde;
 use super::probability_flow::{FlowEnd, FlowMethod, ProbabilityFlow};
-use super::rule::{Rule, Stepper, Walk, sampler};
+use super::rule::{Rule, Stepper, Walk};
+use crate::stepper_config;
 use isotropy_core::{
-    Error, NoisingProcess, Purpose, Result, Sampler, State, Step, Terms, Xi, config,
+    Error, NoisingProcess, Purpose, Result, Sampler, ScoreModel, State, Step, Terms, Xi, config,
 };
 use tch::Tensor;
 
@@ -27,7 +28,7 @@ pub enum Predictor {
     ProbabilityFlow,
 }
 
-sampler! {
+stepper_config! {
     /// Before each step to the next time, `corrector_steps` Langevin steps at the present one: `x
     /// <- flow(x, eps S + sqrt(2 eps) z)` with `eps = 2 (snr |z| / |S|)^2`, factor by factor. The
     /// norms are those of horizontal coefficients (of `K S` and `L z` where the noise is coloured),
@@ -121,8 +122,8 @@ impl Rule for PredictorCorrector {
         if self.corrections > 0 { Purpose::Corrector } else { self.predictor.purpose() }
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
-        self.predictor.accepts(process)
+    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
+        self.predictor.accepts(process, model)
     }
 
     fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {

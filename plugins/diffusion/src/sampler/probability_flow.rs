@@ -2,9 +2,12 @@
 
 use super::adaptive::{Adaptive, ErrorNorm, Tolerance};
 use super::axis::Axis;
-use super::rule::{Rule, Stepper, Walk, sampler};
+use super::rule::{Rule, Stepper, Walk};
 use super::runge_kutta::{Slope, Tableau, combine, stages};
-use isotropy_core::{ClosedForm, NoisingProcess, Purpose, Result, Sampler, State, Step, config};
+use crate::stepper_config;
+use isotropy_core::{
+    ClosedForm, NoisingProcess, Purpose, Result, Sampler, ScoreModel, State, Step, config,
+};
 
 pub use crate::integrate::FlowMethod;
 
@@ -23,7 +26,7 @@ pub enum FlowEnd {
     Clean,
 }
 
-sampler! {
+stepper_config! {
     /// `x <- flow(x, (g^2 S / 2 - f) dt)`, integrated in the arc length of the kernel's curve
     /// `(mean, std)` (the angle of a variance-preserving kernel, the noise level of an exploding
     /// one; `euler` steps in time). It ends at the last time of the process, with the little noise that is left there.
@@ -80,7 +83,7 @@ impl Rule for ProbabilityFlow {
         Purpose::ProbabilityFlow
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess) -> Result<()> {
+    fn accepts(&self, process: &dyn NoisingProcess, _: &dyn ScoreModel) -> Result<()> {
         if self.last_step == FlowEnd::Clean {
             ClosedForm::Clean.of(process).map_err(|error| error.under("/last_step"))?;
         }
@@ -125,7 +128,7 @@ pub(super) fn along(
             (value, here, here)
         };
         let terms = walk.terms(state, axis.step(here, other, averaged))?;
-        Ok(axis.reverse_rate(&terms, value, 0.5).into())
+        Ok(axis.rate(&terms, value, 0.5).into())
     };
     let length = from - to;
     let slopes = stages(tableau, drive, state, length, None, &mut slope)?;

@@ -3,10 +3,11 @@
 
 use super::grid::TimeGrid;
 use isotropy_core::{
-    ClosedForm, Error, Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose,
-    Result, Sampled, Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi, component, config,
-    sampler::{accept, times},
+    ClosedForm, Error, NoisingProcess, Prediction, PredictionKind, Purpose, Result, Sampler,
+    SamplerConfig, ScoreModel, State, Step, Terms, Xi, component, config, sampler::reverse_rate,
 };
+use isotropy_diffusion::sampler::Grid;
+use isotropy_diffusion::sampler::rule::{Rule, Spacing, Stepper, Walk};
 
 /// Between times `t_i` and `t_{i+1}`: if `churn > 0`, an Euler step of the reverse SDE from `t_i` over
 /// the part `churn` of the interval; then Heun's rule for the probability flow over the rest. With
@@ -89,9 +90,8 @@ pub enum LastStep {
 )]
 impl SamplerConfig for BridgeHeunConfig {
     fn build(&self) -> Result<Box<dyn Sampler>> {
-        // Refuses what no time axis could be spaced with.
-        let any = isotropy_core::TimeDomain::continuous(1e-3, 1.0);
-        self.grid.times(&any, self.steps as usize, self.rho)?;
+        // Times are spaced by `TimeGrid`; the options are those of all samplers.
+        let spacing = Spacing::new(Some(self.steps), Grid::Uniform, self.rho)?;
         if !(0.0..1.0).contains(&self.churn) {
             return Err(Error::config("/churn", format!("churn {} is not in [0, 1)", self.churn)));
         }
@@ -103,7 +103,7 @@ impl SamplerConfig for BridgeHeunConfig {
         {
             return Err(Error::config("/clamp", format!("[{low}, {high}] is no range")));
         }
-        Ok(Box::new(BridgeHeun { config: self.clone() }))
+        Ok(Box::new(Stepper { spacing, rule: BridgeHeun { config: self.clone() } }))
     }
 }
 
@@ -112,87 +112,36 @@ struct BridgeHeun {
     config: BridgeHeunConfig,
 }
 
-/// A run: the model with everything that it is asked through, and the count of evaluations.
-struct Walk<'a> {
-    config: &'a BridgeHeunConfig,
-    process: &'a dyn NoisingProcess,
-    model: &'a dyn ScoreModel,
-    evaluations: usize,
-}
-
-impl Walk<'_> {
+impl BridgeHeun {
     /// The prediction at a time, its clean point clamped where that is asked for.
-    fn predict(&mut self, state: &State, t: f64) -> Result<Prediction> {
-        self.evaluations += 1;
-        let prediction = self.model.predict(state, &times(state, Step::at(t)), false)?;
+    fn predict(&self, walk: &mut Walk, state: &State, t: f64) -> Result<Prediction> {
+        let prediction = walk.predict(state, t)?;
         let Some([low, high]) = self.config.clamp else { return Ok(prediction) };
-        let clean = self.process.clean(state, t, &prediction)?;
-        let coordinates = self.process.fields().coordinates();
+        let clean = walk.process.clean(state, t, &prediction)?;
+        let coordinates = walk.drive.coordinates();
         let coordinates = coordinates.expect("a process with a clean estimate has coordinates");
         let clamped = coordinates.unwrapped(&clean).map(|a| a.clamp(low, high));
         Ok(Prediction::one(PredictionKind::Clean, clamped))
     }
 
-    fn terms(&mut self, state: &State, t: f64) -> Result<Terms> {
-        let prediction = self.predict(state, t)?;
-        self.process.terms(state, Step::at(t), &prediction)
+    fn terms(&self, walk: &mut Walk, state: &State, t: f64) -> Result<Terms> {
+        let prediction = self.predict(walk, state, t)?;
+        walk.process.terms(state, Step::at(t), &prediction)
     }
 
     /// `weight g^2 s - w h - f`: what moves the point per unit by which time falls.
-    fn rate(&self, terms: &Terms, weight: f64) -> Xi {
+    fn rate(&self, mut terms: Terms, weight: f64) -> Xi {
         let w = match (self.config.guidance_meaning, weight < 1.0) {
             (Guidance::HTerm, _) => self.config.guidance,
             (Guidance::PublishedVe, true) => 0.5 * (1.0 + self.config.guidance),
             (Guidance::PublishedVe, false) => 1.0,
         };
-        let rate = terms.preconditioned.scale(weight).sub(&terms.drift);
-        match &terms.h {
-            Some(h) => rate.add_scaled(h, -w),
-            None => rate,
-        }
-    }
-
-    fn moved(&self, state: &State, rate: &Xi, length: f64) -> State {
-        self.process.fields().flow(state, &rate.scale(length))
-    }
-
-    fn interval(
-        &mut self,
-        (index, noise): (u64, &mut dyn Noise),
-        state: State,
-        from: f64,
-        to: f64,
-    ) -> Result<State> {
-        let (mut state, mut from) = (state, from);
-        if self.config.churn > 0.0 {
-            let length = self.config.churn * (from - to);
-            let terms = self.terms(&state, from)?;
-            let z = noise.draw(index, &state, &terms.drift, &terms.noise, self.process.fields())?;
-            let xi = self.rate(&terms, 1.0).scale(length).add_scaled(&z, length.sqrt());
-            state = self.process.fields().flow(&state, &xi);
-            from -= length;
-        }
-        let length = from - to;
-        if to == 0.0 {
-            let prediction = self.predict(&state, from)?;
-            return match self.config.last_step {
-                LastStep::Clean => self.process.clean(&state, from, &prediction),
-                LastStep::Euler => {
-                    let terms = self.process.terms(&state, Step::at(from), &prediction)?;
-                    Ok(self.moved(&state, &self.rate(&terms, 0.5), length))
-                }
-            };
-        }
-        let terms = self.terms(&state, from)?;
-        let first = self.rate(&terms, 0.5);
-        let ahead = self.moved(&state, &first, length);
-        let terms = self.terms(&ahead, to)?;
-        let second = self.rate(&terms, 0.5);
-        Ok(self.moved(&state, &first.add(&second), 0.5 * length))
+        terms.h = terms.h.map(|h| h.scale(w));
+        reverse_rate(&terms, weight)
     }
 }
 
-impl Sampler for BridgeHeun {
+impl Rule for BridgeHeun {
     fn name(&self) -> String {
         "bridge-heun".into()
     }
@@ -201,8 +150,7 @@ impl Sampler for BridgeHeun {
         Purpose::ProbabilityFlow
     }
 
-    fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
-        accept(process, model, self.purpose())?;
+    fn accepts(&self, process: &dyn NoisingProcess, _: &dyn ScoreModel) -> Result<()> {
         if process.time().discrete || ClosedForm::HTerm.of(process).is_err() {
             let message = format!(
                 "{} needs a bridge in continuous time; {} is none",
@@ -217,28 +165,43 @@ impl Sampler for BridgeHeun {
         ClosedForm::Clean.of(process)
     }
 
-    fn run(
-        &self,
-        process: &dyn NoisingProcess,
-        model: &dyn ScoreModel,
-        start: State,
-        noise: &mut dyn Noise,
-        observer: &mut Observer,
-    ) -> Result<Sampled> {
-        self.accepts(process, model)?;
-        let _no_grad = tch::no_grad_guard();
-        let config = &self.config;
-        let times = config.grid.times(process.time(), config.steps as usize, config.rho)?;
-        let mut walk = Walk { config, process, model, evaluations: 0 };
-        let mut state = start;
-        let count = times.len() - 1;
-        for (index, pair) in times.windows(2).enumerate() {
-            state = walk.interval((index as u64, &mut *noise), state, pair[0], pair[1])?;
-            if let (Some([low, high]), true) = (config.clamp, index + 1 == count) {
-                state = state.with_value(state.x().clamp(low, high));
-            }
-            observer(index, count, &state)?;
+    fn steps(&self, process: &dyn NoisingProcess, _: &Spacing) -> Result<Vec<Step>> {
+        let BridgeHeunConfig { grid, steps, rho, .. } = &self.config;
+        let times = grid.times(process.time(), *steps as usize, *rho);
+        Ok(times.windows(2).map(|pair| Step { from: pair[0], to: pair[1] }).collect())
+    }
+
+    fn step(&self, walk: &mut Walk, state: &State) -> Result<State> {
+        let Step { mut from, to } = walk.step;
+        let mut state = state.clone();
+        if self.config.churn > 0.0 {
+            let length = self.config.churn * walk.step.length();
+            let terms = self.terms(walk, &state, from)?;
+            let z = walk.draw(&state, &terms)?;
+            let xi = self.rate(terms, 1.0).scale(length).add_scaled(&z, length.sqrt());
+            state = walk.drive.flow(&state, &xi);
+            from -= length;
         }
-        Ok(Sampled { state, evaluations: walk.evaluations })
+        let length = from - to;
+        let drive = walk.drive;
+        let moved = |rate: &Xi, length: f64| drive.flow(&state, &rate.scale(length));
+        if walk.last {
+            let prediction = self.predict(walk, &state, from)?;
+            let end = match self.config.last_step {
+                LastStep::Clean => walk.process.clean(&state, from, &prediction)?,
+                LastStep::Euler => {
+                    let terms = walk.process.terms(&state, Step::at(from), &prediction)?;
+                    moved(&self.rate(terms, 0.5), length)
+                }
+            };
+            let Some([low, high]) = self.config.clamp else { return Ok(end) };
+            return Ok(end.with_value(end.x().clamp(low, high)));
+        }
+        let terms = self.terms(walk, &state, from)?;
+        let first = self.rate(terms, 0.5);
+        let ahead = moved(&first, length);
+        let terms = self.terms(walk, &ahead, to)?;
+        let second = self.rate(terms, 0.5);
+        Ok(moved(&first.add(&second), 0.5 * length))
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
+use tempfile::{TempDir, tempdir};
 
 /// Forty pictures of 4x4 pixels in [0, 1] with labels, in every split.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -211,30 +212,26 @@ fn pairs_that_cannot_be_made_are_refused() {
 }
 
 /// A folder that goes away with its owner.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("isotropy-pairs-{name}-{}", std::process::id()));
+    fn new() -> Self {
+        let folder = tempdir().unwrap();
         for inner in ["a", "b", "both"] {
-            std::fs::create_dir_all(path.join(inner)).unwrap();
+            std::fs::create_dir(folder.path().join(inner)).unwrap();
         }
-        Self(path)
+        Self(folder)
     }
 
     /// A grey PNG whose pixels are `value`, `value + 1`, ...
     fn picture(&self, name: &str, [height, width]: [i64; 2], value: i64) {
         let pixels = Tensor::arange(height * width, (Kind::Int64, Device::Cpu)) + value;
         let pixels = pixels.view([1, height, width]).expand([3, height, width], false);
-        tch::vision::image::save(&pixels.to_kind(Kind::Uint8).contiguous(), self.0.join(name))
-            .unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        tch::vision::image::save(
+            &pixels.to_kind(Kind::Uint8).contiguous(),
+            self.0.path().join(name),
+        )
+        .unwrap();
     }
 }
 
@@ -247,12 +244,12 @@ fn folders() -> Value {
 
 #[test]
 fn folders_give_pairs_by_name() {
-    let folder = Folder::new("names");
+    let folder = Folder::new();
     for k in 0..10 {
         folder.picture(&format!("a/{k}.png"), [2, 3], 10 * k);
         folder.picture(&format!("b/{k}.png"), [2, 3], 10 * k + 100);
     }
-    let data = load(folders(), folder.0.clone()).unwrap();
+    let data = load(folders(), folder.0.path().to_path_buf()).unwrap();
     assert_eq!(data.digests().len(), 3);
     let mut seen = Vec::new();
     for (split, count) in [(Split::Train, 5), (Split::Validation, 2), (Split::Test, 3)] {
@@ -271,7 +268,7 @@ fn folders_give_pairs_by_name() {
 
 #[test]
 fn halves_of_a_picture_are_a_pair() {
-    let folder = Folder::new("halves");
+    let folder = Folder::new();
     for k in 0..3 {
         folder.picture(&format!("both/{k}.png"), [2, 6], 50 * k);
     }
@@ -283,7 +280,7 @@ fn halves_of_a_picture_are_a_pair() {
         })
     };
     for left in [false, true] {
-        let data = load(json(left), folder.0.clone()).unwrap();
+        let data = load(json(left), folder.0.path().to_path_buf()).unwrap();
         let batch = data.batch(Split::Train, 0, 3, &Streams::new(5)).unwrap();
         let step = if left { 3.0 } else { -3.0 };
         let difference = (end(&batch) - batch.x()) * 127.5;
@@ -293,13 +290,13 @@ fn halves_of_a_picture_are_a_pair() {
 
 #[test]
 fn folders_that_do_not_match_are_refused_with_the_file() {
-    let folder = Folder::new("faults");
+    let folder = Folder::new();
     for k in 0..6 {
         folder.picture(&format!("a/{k}.png"), [2, 3], 0);
         folder.picture(&format!("b/{k}.png"), [2, 3], 0);
     }
     let failed = |json: Value| {
-        let error = load(json, folder.0.clone()).err().unwrap();
+        let error = load(json, folder.0.path().to_path_buf()).err().unwrap();
         (error.exit_code(), error.to_string())
     };
     folder.picture("a/lonely.png", [2, 3], 0);
@@ -308,15 +305,15 @@ fn folders_that_do_not_match_are_refused_with_the_file() {
     folder.picture("b/lonely.png", [3, 3], 0);
     let (code, text) = failed(folders());
     assert!(code == 3 && text.contains("lonely.png") && text.contains("3x3"), "{text}");
-    std::fs::write(folder.0.join("b/lonely.png"), "nothing").unwrap();
+    std::fs::write(folder.0.path().join("b/lonely.png"), "nothing").unwrap();
     let (code, text) = failed(folders());
     assert!(code == 3 && text.contains("lonely.png") && text.contains("decoded"), "{text}");
-    std::fs::remove_file(folder.0.join("b/lonely.png")).unwrap();
+    std::fs::remove_file(folder.0.path().join("b/lonely.png")).unwrap();
     folder.picture("a/lonely.jpg", [2, 3], 0);
     let (code, text) = failed(folders());
     assert!(code == 3 && text.contains("one name"), "{text}");
-    std::fs::remove_file(folder.0.join("a/lonely.jpg")).unwrap();
-    std::fs::remove_file(folder.0.join("a/lonely.png")).unwrap();
+    std::fs::remove_file(folder.0.path().join("a/lonely.jpg")).unwrap();
+    std::fs::remove_file(folder.0.path().join("a/lonely.png")).unwrap();
     let mut many = folders();
     many["test"] = json!(10);
     let (code, text) = failed(many);
@@ -344,19 +341,19 @@ fn turn(path: &Path) {
 
 #[test]
 fn ends_are_turned_as_their_files_say_and_hidden_files_are_none() {
-    let folder = Folder::new("turned");
+    let folder = Folder::new();
     for k in 0..4 {
         folder.picture(&format!("a/{k}.png"), [2, 3], 10 * k);
         // Stored lying on its side: three rows of two.
         folder.picture(&format!("b/{k}.png"), [3, 2], 10 * k);
-        turn(&folder.0.join(format!("b/{k}.png")));
+        turn(&folder.0.path().join(format!("b/{k}.png")));
     }
     for file in ["a/._0.png", "b/.1.png", "b/Thumbs.db"] {
-        std::fs::write(folder.0.join(file), "no picture").unwrap();
+        std::fs::write(folder.0.path().join(file), "no picture").unwrap();
     }
     let mut json = folders();
     (json["validation"], json["test"]) = (Value::Null, json!(1));
-    let data = load(json.clone(), folder.0.clone()).unwrap();
+    let data = load(json.clone(), folder.0.path().to_path_buf()).unwrap();
     assert_eq!(data.len(Split::Validation), Some(1), "a tenth, and at least one");
     let batch = data.batch(Split::Train, 0, 2, &Streams::new(5)).unwrap();
     let bytes = |x: &Tensor| ((x + 1.0) * 127.5).round();
@@ -369,8 +366,8 @@ fn ends_are_turned_as_their_files_say_and_hidden_files_are_none() {
     assert_eq!(facts["end: pictures turned by their EXIF orientation"], 4.0);
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink("nowhere.png", folder.0.join("a/9.png")).unwrap();
-        let error = load(json, folder.0.clone()).err().unwrap();
+        std::os::unix::fs::symlink("nowhere.png", folder.0.path().join("a/9.png")).unwrap();
+        let error = load(json, folder.0.path().to_path_buf()).err().unwrap();
         assert!(error.exit_code() == 3 && error.to_string().contains("9.png"), "{error}");
     }
 }

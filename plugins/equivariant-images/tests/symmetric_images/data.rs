@@ -5,25 +5,21 @@ use isotropy_core::{
 };
 use isotropy_images::dataset::HistologyPatchesConfig;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
+use tempfile::{TempDir, tempdir};
 
 /// A folder that goes away with its owner.
-pub struct Folder(pub PathBuf);
+pub struct Folder(pub TempDir);
 
 impl Folder {
-    pub fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("isotropy-images-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+    pub fn new() -> Self {
+        Self(tempdir().unwrap())
     }
 
     pub fn load(&self, json: Value) -> Result<Box<dyn Dataset>> {
         let config: Box<dyn DatasetConfig> = serde_json::from_value(json).unwrap();
         let context = LoadContext {
-            data_dir: self.0.clone(),
+            data_dir: self.0.path().to_path_buf(),
             kind: Kind::Float,
             device: Device::Cpu,
             streams: Streams::new(5),
@@ -44,12 +40,6 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 pub fn all(data: &dyn Dataset, split: Split) -> State {
     dataset::first(data, split, i64::MAX, &Streams::new(0)).unwrap()
 }
@@ -63,7 +53,7 @@ fn idx_file(sizes: &[usize], data: &[u8]) -> Vec<u8> {
 
 /// Image `k` has a mark of brightness `k + 1` left of the middle; label `k % 10`.
 fn digits(folder: &Folder) {
-    let inside = folder.0.join("mnist");
+    let inside = folder.0.path().join("mnist");
     std::fs::create_dir_all(&inside).unwrap();
     for (count, name) in [(40_usize, "train"), (20, "t10k")] {
         let mut pixels = vec![0_u8; count * 784];
@@ -84,7 +74,7 @@ fn digits(folder: &Folder) {
 
 #[test]
 fn digits_are_turned_once_whatever_their_number() {
-    let folder = Folder::new("digits");
+    let folder = Folder::new();
     digits(&folder);
     let base = json!({"type": "turned-digits", "validation": 8, "test": 20});
     let load = |extra: Value| {
@@ -133,18 +123,18 @@ fn digits_are_turned_once_whatever_their_number() {
 
 #[test]
 fn bad_digits_are_named() {
-    let folder = Folder::new("bad-digits");
+    let folder = Folder::new();
     let json = json!({"type": "turned-digits", "validation": 8, "test": 20});
     let config: Box<dyn DatasetConfig> = serde_json::from_value(json.clone()).unwrap();
     let context = LoadContext {
-        data_dir: folder.0.clone(),
+        data_dir: folder.0.path().to_path_buf(),
         kind: Kind::Float,
         device: Device::Cpu,
         streams: Streams::new(0),
     };
     assert!(config.load(&context).is_err(), "there is nothing to load");
     digits(&folder);
-    let images = folder.0.join("mnist/train-images-idx3-ubyte");
+    let images = folder.0.path().join("mnist/train-images-idx3-ubyte");
     let whole = std::fs::read(&images).unwrap();
     std::fs::write(&images, &whole[..5000]).unwrap();
     assert!(folder.refuse(json.clone()).contains("train-images-idx3-ubyte"));
@@ -163,7 +153,7 @@ fn bad_digits_are_named() {
 
 #[test]
 fn toys_are_drawn_by_their_rules() {
-    let folder = Folder::new("toys");
+    let folder = Folder::new();
     let load = |json| all(folder.load(json).unwrap().as_ref(), Split::Test);
     let white = |x: &Tensor| x.gt(0.0).sum(Kind::Float).double_value(&[]);
     let upright = load(json!({"type": "toy-images", "count": 5}));
@@ -188,13 +178,13 @@ fn toys_are_drawn_by_their_rules() {
 
 #[test]
 fn folders_are_split_labelled_and_checked() {
-    let folder = Folder::new("folder");
+    let folder = Folder::new();
     for (class, name) in ["cat", "dog"].into_iter().enumerate() {
-        std::fs::create_dir_all(folder.0.join("pets").join(name)).unwrap();
+        std::fs::create_dir_all(folder.0.path().join("pets").join(name)).unwrap();
         for k in 0..6_u8 {
             let value = 10 * k + 100 * class as u8;
             image::RgbImage::from_pixel(8, 8, image::Rgb([value, 0, 255]))
-                .save(folder.0.join(format!("pets/{name}/{k}.png")))
+                .save(folder.0.path().join(format!("pets/{name}/{k}.png")))
                 .unwrap();
         }
     }
@@ -212,8 +202,12 @@ fn folders_are_split_labelled_and_checked() {
     assert_eq!(red.round().to_kind(Kind::Int64).unique_dim(0, true, false, false).0.size(), [12]);
     assert_eq!(both.x().select(1, 2).min().double_value(&[]), 1.0);
     // Flat, with labels in the names.
-    image::GrayImage::from_pixel(8, 8, image::Luma([9])).save(folder.0.join("3_17.png")).unwrap();
-    image::GrayImage::from_pixel(8, 8, image::Luma([9])).save(folder.0.join("5_18.jpg")).unwrap();
+    image::GrayImage::from_pixel(8, 8, image::Luma([9]))
+        .save(folder.0.path().join("3_17.png"))
+        .unwrap();
+    image::GrayImage::from_pixel(8, 8, image::Luma([9]))
+        .save(folder.0.path().join("5_18.jpg"))
+        .unwrap();
     let flat = json!({
         "type": "image-folder", "path": ".", "size": [8, 8], "labels": "prefix", "channels": 1, "validation": 0,
         "test": 1
@@ -224,14 +218,16 @@ fn folders_are_split_labelled_and_checked() {
     });
     assert!(labels == [3, 5] || labels == [5, 3], "{labels:?}");
     // What is wrong is named.
-    image::GrayImage::from_pixel(6, 8, image::Luma([9])).save(folder.0.join("odd.png")).unwrap();
+    image::GrayImage::from_pixel(6, 8, image::Luma([9]))
+        .save(folder.0.path().join("odd.png"))
+        .unwrap();
     assert!(folder.refuse(flat.clone()).contains("odd.png"));
-    std::fs::rename(folder.0.join("odd.png"), folder.0.join("7_19.png")).unwrap();
+    std::fs::rename(folder.0.path().join("odd.png"), folder.0.path().join("7_19.png")).unwrap();
     let text = folder.refuse(flat);
     assert!(text.contains("7_19.png: 6x8 pixels"), "{text}");
-    let mut cut = std::fs::read(folder.0.join("pets/cat/0.png")).unwrap();
+    let mut cut = std::fs::read(folder.0.path().join("pets/cat/0.png")).unwrap();
     cut.truncate(40);
-    std::fs::write(folder.0.join("pets/cat/0.png"), cut).unwrap();
+    std::fs::write(folder.0.path().join("pets/cat/0.png"), cut).unwrap();
     assert!(folder.refuse(json.clone()).contains("0.png"));
     let mut nowhere = json;
     nowhere["path"] = json!("nowhere");
@@ -285,12 +281,12 @@ fn lysto(folder: &Folder, organs: &[&str]) {
     let codes: Vec<i64> = (0..count as i64).map(|k| k % 3).collect();
     file.create_dataset("code").with_i64_data(&codes).with_shape(&[count as u64]);
     file.create_dataset("y").with_u8_data(&[1; 12]).with_shape(&[12]);
-    file.write(folder.0.join("training.h5")).unwrap();
+    file.write(folder.0.path().join("training.h5")).unwrap();
 }
 
 #[test]
 fn lysto_is_read_scaled_and_cut() {
-    let folder = Folder::new("lysto");
+    let folder = Folder::new();
     let names = ["colon", "prostate", "breast"].repeat(4);
     lysto(&folder, &names);
     let json = json!({
@@ -317,6 +313,6 @@ fn lysto_is_read_scaled_and_cut() {
     assert!(folder.refuse(with("images", json!("y"))).contains("shape"));
     assert!(folder.refuse(with("path", json!("other.h5"))).contains("other.h5"));
     assert!(folder.refuse(with("names", json!(["colon"]))).contains("none of"));
-    std::fs::write(folder.0.join("text.h5"), "no HDF5").unwrap();
+    std::fs::write(folder.0.path().join("text.h5"), "no HDF5").unwrap();
     assert!(folder.refuse(with("path", json!("text.h5"))).contains("text.h5"));
 }

@@ -13,10 +13,10 @@ fn facts(data: &dyn Dataset) -> std::collections::BTreeMap<String, f64> {
 /// A folder of 8x8 pictures in classes: `(class, red, how many)`.
 fn classes(folder: &Folder, classes: &[(&str, u8, u8)]) {
     for (class, red, count) in classes {
-        std::fs::create_dir_all(folder.0.join("pets").join(class)).unwrap();
+        std::fs::create_dir_all(folder.0.path().join("pets").join(class)).unwrap();
         for k in 0..*count {
             image::RgbImage::from_pixel(8, 8, image::Rgb([*red, k, 255]))
-                .save(folder.0.join(format!("pets/{class}/{k}.png")))
+                .save(folder.0.path().join(format!("pets/{class}/{k}.png")))
                 .unwrap();
         }
     }
@@ -24,16 +24,16 @@ fn classes(folder: &Folder, classes: &[(&str, u8, u8)]) {
 
 #[test]
 fn classes_are_folders_that_are_seen_and_can_be_given() {
-    let folder = Folder::new("classes");
+    let folder = Folder::new();
     classes(&folder, &[("cat", 10, 3), ("dog", 20, 3)]);
     // What file managers leave behind is no class and no picture.
     for hidden in [".ipynb_checkpoints", "__MACOSX", "cat/.thumbnails"] {
-        let inside = folder.0.join("pets").join(hidden);
+        let inside = folder.0.path().join("pets").join(hidden);
         std::fs::create_dir_all(&inside).unwrap();
-        std::fs::copy(folder.0.join("pets/cat/0.png"), inside.join("0.png")).unwrap();
+        std::fs::copy(folder.0.path().join("pets/cat/0.png"), inside.join("0.png")).unwrap();
     }
-    std::fs::write(folder.0.join("pets/dog/._0.png"), "a Mac's").unwrap();
-    std::fs::write(folder.0.join("pets/Thumbs.db"), "Windows'").unwrap();
+    std::fs::write(folder.0.path().join("pets/dog/._0.png"), "a Mac's").unwrap();
+    std::fs::write(folder.0.path().join("pets/Thumbs.db"), "Windows'").unwrap();
     let json = json!({
         "type": "image-folder", "path": "pets", "size": [8, 8], "labels": "folders",
         "validation": 1, "test": 1
@@ -76,33 +76,33 @@ fn classes_are_folders_that_are_seen_and_can_be_given() {
     unused["labels"] = json!("none");
     assert_eq!(folder.load(unused).err().unwrap().exit_code(), 2);
     // A class without a picture.
-    std::fs::create_dir(folder.0.join("pets/bird")).unwrap();
+    std::fs::create_dir(folder.0.path().join("pets/bird")).unwrap();
     assert!(folder.refuse(json.clone()).contains("bird: the class has no picture"));
-    std::fs::remove_dir(folder.0.join("pets/bird")).unwrap();
+    std::fs::remove_dir(folder.0.path().join("pets/bird")).unwrap();
     #[cfg(unix)]
     {
         use std::os::unix::fs::symlink;
         // A class may be a link; a loop is not followed, a link that leads nowhere is named.
-        std::fs::rename(folder.0.join("pets/dog"), folder.0.join("dogs")).unwrap();
-        symlink(folder.0.join("dogs"), folder.0.join("pets/dog")).unwrap();
-        symlink("..", folder.0.join("pets/cat/loop")).unwrap();
+        std::fs::rename(folder.0.path().join("pets/dog"), folder.0.path().join("dogs")).unwrap();
+        symlink(folder.0.path().join("dogs"), folder.0.path().join("pets/dog")).unwrap();
+        symlink("..", folder.0.path().join("pets/cat/loop")).unwrap();
         let (red, label, _) = labels(&json);
         assert_eq!(label, red);
-        symlink("nowhere", folder.0.join("pets/eel")).unwrap();
+        symlink("nowhere", folder.0.path().join("pets/eel")).unwrap();
         assert!(folder.refuse(json).contains("eel: the link leads nowhere"));
     }
 }
 
 #[test]
 fn endings_in_capitals_are_pictures_and_other_files_are_counted() {
-    let folder = Folder::new("endings");
+    let folder = Folder::new();
     for (k, name) in ["a.PNG", "b.JPEG", "c.Jpg", "d.png"].iter().enumerate() {
         let format = if name.to_lowercase().ends_with("png") { "png" } else { "jpg" };
-        let path = folder.0.join(format!("{k}.{format}"));
+        let path = folder.0.path().join(format!("{k}.{format}"));
         image::GrayImage::from_pixel(8, 8, image::Luma([9])).save(&path).unwrap();
-        std::fs::rename(path, folder.0.join(name)).unwrap();
+        std::fs::rename(path, folder.0.path().join(name)).unwrap();
     }
-    std::fs::write(folder.0.join("e.tif"), "another format").unwrap();
+    std::fs::write(folder.0.path().join("e.tif"), "another format").unwrap();
     let json = json!({"type": "image-folder", "path": ".", "size": [8, 8], "channels": 1});
     let data = folder.load(json).unwrap();
     // A tenth is kept for each, and at least one.
@@ -114,10 +114,10 @@ fn endings_in_capitals_are_pictures_and_other_files_are_counted() {
 
 #[test]
 fn digests_change_with_content_names_and_order() {
-    let folder = Folder::new("digests");
+    let folder = Folder::new();
     let write = |name: &str, value: u8| {
         let picture = image::GrayImage::from_pixel(8, 8, image::Luma([value]));
-        picture.save(folder.0.join(name)).unwrap();
+        picture.save(folder.0.path().join(name)).unwrap();
     };
     let digests = || {
         let json = json!({"type": "image-folder", "path": ".", "size": [8, 8], "channels": 1});
@@ -135,7 +135,7 @@ fn digests_change_with_content_names_and_order() {
     write("b.png", 2);
     assert_eq!(digests(), before);
     // The same pictures in the same order under another name.
-    std::fs::rename(folder.0.join("c.png"), folder.0.join("d.png")).unwrap();
+    std::fs::rename(folder.0.path().join("c.png"), folder.0.path().join("d.png")).unwrap();
     let renamed = digests();
     assert_eq!(renamed[0], before[0]);
     assert_ne!(renamed[1].1, before[1].1);
@@ -148,10 +148,10 @@ fn digests_change_with_content_names_and_order() {
 
 #[test]
 fn transparency_and_depth_are_options_of_a_folder() {
-    let folder = Folder::new("transparent");
+    let folder = Folder::new();
     for (k, alpha) in [0, 255, 51].into_iter().enumerate() {
         let pixel = image::Rgba([10, 20, 30, alpha]);
-        let name = folder.0.join(format!("{k}.png"));
+        let name = folder.0.path().join(format!("{k}.png"));
         image::RgbaImage::from_pixel(8, 8, pixel).save(name).unwrap();
     }
     let mut json = json!({"type": "image-folder", "path": ".", "size": [8, 8], "seed": 3});
@@ -174,7 +174,7 @@ fn transparency_and_depth_are_options_of_a_folder() {
     assert_eq!(found["background green"], 120.0);
     // Twelve bits in sixteen.
     for k in 0..3_u16 {
-        let name = folder.0.join(format!("{k}.png"));
+        let name = folder.0.path().join(format!("{k}.png"));
         image::ImageBuffer::from_pixel(8, 8, image::Luma([2047 * k])).save(name).unwrap();
     }
     let text = folder.refuse(json.clone());
@@ -187,7 +187,7 @@ fn transparency_and_depth_are_options_of_a_folder() {
 
 #[test]
 fn lysto_reads_integers_of_every_kind() {
-    let folder = Folder::new("lysto-kinds");
+    let folder = Folder::new();
     let (count, side) = (6_u64, 8_u64);
     let bytes: Vec<u8> =
         (0..count).flat_map(|k| vec![k as u8 * 20; (side * side * 3) as usize]).collect();
@@ -212,7 +212,7 @@ fn lysto_reads_integers_of_every_kind() {
     file.create_dataset("y-float").with_data(&[0.5_f32; 6]).with_shape(&[count]);
     let organs = ["colon", "prostate", "breast", "colon", "prostate", "breast"];
     file.create_dataset("y-fixed").with_ascii_strings(&organs).unwrap();
-    file.write(folder.0.join("training.h5")).unwrap();
+    file.write(folder.0.path().join("training.h5")).unwrap();
     let json = |x: &str, y: &str| {
         json!({
             "type": "lysto", "path": "training.h5", "images": x, "organs": y, "scale": 8,

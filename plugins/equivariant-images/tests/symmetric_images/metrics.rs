@@ -245,7 +245,8 @@ fn quality_is_measured_image_by_image() {
 
 #[test]
 fn networks_in_files_give_features() {
-    let path = std::env::temp_dir().join(format!("isotropy-features-{}.pt", std::process::id()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("features.pt");
     let example = Tensor::zeros([2, 3, 8, 8], (Kind::Float, Device::Cpu));
     let mut closure =
         |inputs: &[Tensor]| vec![inputs[0].mean_dim([2_i64, 3].as_slice(), false, None)];
@@ -259,21 +260,20 @@ fn networks_in_files_give_features() {
         "features": {"torch-script": {"file": path.to_string_lossy(), "side": 8, "range": "unit"}}
     });
     let found = measure(json, &samples, &reference, &RowMeans);
-    std::fs::remove_file(&path).unwrap();
     // Three equal channels, each shifted by a half.
     assert!((value(&found, "frechet") - 0.75).abs() < 1e-4, "{found:?}");
 }
 
 #[test]
 fn a_grid_is_drawn() {
-    let path = std::env::temp_dir().join(format!("isotropy-grid-{}.png", std::process::id()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("grid.png");
     let samples = images(normal("g", &[5, 3, 6, 6]));
     let config: Box<dyn PlotConfig> =
         serde_json::from_value(json!({"type": "image-grid", "columns": 3, "rows": 2})).unwrap();
     let plot = config.build().unwrap();
     with_evaluation(&samples, &samples, &RowMeans, |e| plot.draw(e, &path)).unwrap();
     let drawn = image::open(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
     // Three columns of 12 + 4 pixels; two grids of two rows.
     assert_eq!((drawn.width(), drawn.height()), (52, 2 * (24 + 2 * 16) + 4));
 }

@@ -7,20 +7,18 @@ use isotropy_gp_fields::dataset::{Era5Config, WindsConfig};
 use netcdf3::{DataSet, FileWriter, Version};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
+use tempfile::{TempDir, tempdir};
 
 /// A folder that goes away with its owner.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("isotropy-netcdf-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        Self(tempdir().unwrap())
     }
 
     fn write(&self, name: &str, file: &File) -> PathBuf {
-        let path = self.0.join(name);
+        let path = self.0.path().join(name);
         file.write(&path);
         path
     }
@@ -31,12 +29,6 @@ impl Folder {
         assert_eq!(error.exit_code(), 3);
         assert!(error.to_string().contains("refused.nc"), "{error}");
         error.to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -152,7 +144,7 @@ fn in_place(fields: &Fields, times: &[f64]) {
 
 #[test]
 fn axes_are_known_by_name_and_attribute_in_any_order() {
-    let folder = Folder::new("axes");
+    let folder = Folder::new();
     let plain_axes = plain().axes;
     for roles in [[0, 1, 2], [0, 2, 1], [2, 1, 0], [1, 2, 0], [2, 0, 1], [1, 0, 2]] {
         // Axis `roles[k]` of the file is time, latitude, longitude for k = 0, 1, 2.
@@ -189,7 +181,7 @@ fn axes_are_known_by_name_and_attribute_in_any_order() {
 
 #[test]
 fn axes_that_contradict_themselves_or_say_nothing_are_refused() {
-    let folder = Folder::new("contradictions");
+    let folder = Folder::new();
     let latitude = |attributes: &[(&str, &str)]| plain().with(1, axis("lat", &NORTH, attributes));
     for (attributes, what) in [
         ([("units", "degrees_east")], "a longitude by its units and a latitude by its name"),
@@ -212,7 +204,7 @@ fn axes_that_contradict_themselves_or_say_nothing_are_refused() {
 
 #[test]
 fn longitudes_go_on_counting_over_the_seam() {
-    let folder = Folder::new("seam");
+    let folder = Folder::new();
     let read = |longitudes: &[f64]| {
         read(&folder.write("a.nc", &plain().with(2, axis("lon", longitudes, &[]))))
     };
@@ -246,7 +238,7 @@ fn joined(folder: &Folder, files: &[(&str, File)]) -> isotropy_core::Result<Fiel
 
 #[test]
 fn several_files_are_ordered_by_their_time_stamps() {
-    let folder = Folder::new("times");
+    let folder = Folder::new();
     let hours = |values: &[f64], base: &str| plain().time(values, base, "");
     // Whatever the names, the units and the order in a file.
     let fields = joined(
@@ -283,7 +275,7 @@ fn several_files_are_ordered_by_their_time_stamps() {
 
 #[test]
 fn times_that_come_twice_or_cannot_be_compared_are_refused() {
-    let folder = Folder::new("twice");
+    let folder = Folder::new();
     let day = "days since 2000-01-01";
     let file = |values: &[f64], units: &str, calendar: &str| plain().time(values, units, calendar);
     let refused = |first: File, second: File| {
@@ -311,7 +303,7 @@ fn times_that_come_twice_or_cannot_be_compared_are_refused() {
 
 #[test]
 fn grids_that_are_one_are_put_together_and_others_are_refused() {
-    let folder = Folder::new("one-grid");
+    let folder = Folder::new();
     let at = |time: f64, latitudes: &[f64], longitudes: &[f64]| {
         let file = plain().time(&[time], "days since 2000-01-01", "");
         file.with(1, axis("lat", latitudes, &[])).with(2, axis("lon", longitudes, &[]))
@@ -357,8 +349,8 @@ fn packed(path: &Path, values: &[i16; 4], attributes: &dyn Fn(&mut DataSet)) {
 
 #[test]
 fn missing_and_packed_values_are_what_the_file_says() {
-    let folder = Folder::new("packed");
-    let path = folder.0.join("a.nc");
+    let folder = Folder::new();
+    let path = folder.0.path().join("a.nc");
     let values = |stored: [i16; 4], attributes: &dyn Fn(&mut DataSet)| -> Vec<Option<f64>> {
         packed(&path, &stored, attributes);
         let numbers: Vec<f64> = Vec::try_from(read(&path).values.reshape([-1])).unwrap();
@@ -433,7 +425,7 @@ fn correlation(a: &Tensor, b: &Tensor) -> f64 {
 
 #[test]
 fn era5_and_winds_read_transposed_files_as_the_others() {
-    let folder = Folder::new("transposed");
+    let folder = Folder::new();
     let times: Vec<f64> = (0..6).map(|k| k as f64 * 1e-3).collect();
     let axes = vec![
         axis("lon", &EAST, &[]),
@@ -445,7 +437,7 @@ fn era5_and_winds_read_transposed_files_as_the_others() {
     let config = r#"{"train_times": 3, "validation_times": 1, "variables": "numbers",
         "standardisation": "published-per-channel"}"#;
     let config: Era5Config = serde_json::from_str(config).unwrap();
-    let data = config.read(&folder.0, &context()).unwrap();
+    let data = config.read(folder.0.path(), &context()).unwrap();
     let state = data.batch(Split::Train, 0, 1, &Streams::new(5)).unwrap();
     let index = &state.given("index").unwrap().tensor;
     // Ten times the latitude and once the longitude.
@@ -457,18 +449,18 @@ fn era5_and_winds_read_transposed_files_as_the_others() {
         ..file.clone()
     };
     folder.write("a.nc", &winds("m/s"));
-    config.read(&folder.0, &context()).unwrap();
+    config.read(folder.0.path(), &context()).unwrap();
     folder.write("a.nc", &winds("km/h"));
-    let error = config.read(&folder.0, &context()).unwrap_err();
+    let error = config.read(folder.0.path(), &context()).unwrap_err();
     assert!(error.exit_code() == 3 && error.to_string().contains("different units"), "{error}");
     // Hidden files are no data, links that lead nowhere are refused.
     folder.write("a.nc", &file);
-    std::fs::write(folder.0.join("._a.nc"), "a Mac's").unwrap();
-    config.read(&folder.0, &context()).unwrap();
+    std::fs::write(folder.0.path().join("._a.nc"), "a Mac's").unwrap();
+    config.read(folder.0.path(), &context()).unwrap();
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink("nowhere.nc", folder.0.join("b.nc")).unwrap();
-        let error = config.read(&folder.0, &context()).unwrap_err();
+        std::os::unix::fs::symlink("nowhere.nc", folder.0.path().join("b.nc")).unwrap();
+        let error = config.read(folder.0.path(), &context()).unwrap_err();
         assert!(error.exit_code() == 3 && error.to_string().contains("b.nc"), "{error}");
     }
 }
@@ -509,8 +501,8 @@ fn winds(path: &Path, axes: [(&str, &[f64]); 3], unit: &str) {
 
 #[test]
 fn winds_are_read_by_the_names_of_their_axes() {
-    let folder = Folder::new("winds-order");
-    let path = folder.0.join("winds.cdf");
+    let folder = Folder::new();
+    let path = folder.0.path().join("winds.cdf");
     let degrees = [10.0, 12.5, 15.0, 17.5];
     let months = [0.0, 1.0, 2.0, 3.0];
     let config = r#"{"surface": "published-degrees", "validation_months": 1, "test_months": 1,

@@ -2,7 +2,6 @@
 
 use isotropy_data::known_file::complete;
 use isotropy_data::source::FetchRequest;
-use isotropy_data::source::Scratch;
 use isotropy_gp_fields::dataset::globe::{Frame, chart, transport};
 use isotropy_gp_fields::source::{FILE, fetch as bring};
 use std::f64::consts::PI;
@@ -87,9 +86,7 @@ fn transported_winds_keep_length_and_angle_with_the_great_circle() {
 
 #[test]
 fn another_file_is_refused_and_leaves_nothing() {
-    let folder = std::env::temp_dir().join("isotropy-winds-source");
-    std::fs::create_dir_all(&folder).unwrap();
-    let scratch = Scratch::new(&folder).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
     let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
     std::fs::create_dir_all(&from).unwrap();
     std::fs::create_dir_all(&to).unwrap();
@@ -110,9 +107,7 @@ fn another_file_is_refused_and_leaves_nothing() {
 #[test]
 #[ignore = "needs Debian's package lists and the network"]
 fn the_package_manager_brings_the_file_and_a_second_fetch_takes_it_from_a_folder() {
-    let folder = std::env::temp_dir().join("isotropy-winds-fetch");
-    std::fs::create_dir_all(&folder).unwrap();
-    let scratch = Scratch::new(&folder).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
     let (first, second) = (scratch.path().join("first"), scratch.path().join("second"));
     for (to, from) in [(&first, None), (&second, Some(first.clone()))] {
         std::fs::create_dir_all(to).unwrap();

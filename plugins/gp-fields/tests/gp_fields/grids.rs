@@ -8,26 +8,9 @@ use isotropy_gp_fields::dataset::globe::EARTH_RADIUS_KM;
 use isotropy_gp_fields::dataset::grid_fields::GridFields;
 use isotropy_gp_fields::dataset::{Era5Config, WindsConfig};
 use netcdf3::{DataSet, FileWriter, Version};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tch::{Device, Kind, Tensor};
-
-/// A folder that goes away with its owner.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("isotropy-grids-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
+use tempfile::{TempDir, tempdir};
 
 fn context() -> LoadContext {
     tch::set_num_threads(1);
@@ -91,15 +74,15 @@ fn write_over(path: &Path, times: usize, latitudes: &[f64], longitudes: &[f64], 
 const SMALL: &str = r#""validation_months": 2, "test_months": 3, "box": {"rows": 5, "columns": 7},
     "task": {"context": {"min": 2, "max": 4}}, "unit_m_per_s": 2.0"#;
 
-fn winds(folder: &Folder, rest: &str) -> Result<GridFields> {
+fn winds(folder: &TempDir, rest: &str) -> Result<GridFields> {
     let json = format!("{{{SMALL}{}{rest}}}", if rest.is_empty() { "" } else { ", " });
     let config: WindsConfig = serde_json::from_str(&json).unwrap();
-    config.read(&folder.0.join("winds.cdf"), &context())
+    config.read(&folder.path().join("winds.cdf"), &context())
 }
 
-fn with_winds(name: &str, wind: &Wind) -> Folder {
-    let folder = Folder::new(name);
-    write_winds(&folder.0.join("winds.cdf"), wind);
+fn with_winds(wind: &Wind) -> TempDir {
+    let folder = tempdir().unwrap();
+    write_winds(&folder.path().join("winds.cdf"), wind);
     folder
 }
 
@@ -126,7 +109,7 @@ fn turning(_: usize, latitude: f64, _: f64) -> (f32, f32) {
 
 #[test]
 fn on_the_sphere_winds_are_tangent_vectors_of_space() {
-    let folder = with_winds("sphere", &turning);
+    let folder = with_winds(&turning);
     let data = winds(&folder, r#""surface": "sphere""#).unwrap();
     let state = batch(&data, Split::Train, 0, 50);
     assert_eq!(state.x().size(), [50, 35, 3]);
@@ -140,7 +123,7 @@ fn on_the_sphere_winds_are_tangent_vectors_of_space() {
 
 #[test]
 fn on_the_plane_distances_are_lengths_and_winds_keep_their_speed() {
-    let folder = with_winds("plane", &turning);
+    let folder = with_winds(&turning);
     let data = winds(&folder, r#""unit_km": 250.0"#).unwrap();
     let sphere = winds(&folder, r#""surface": "sphere""#).unwrap();
     let (state, globe) = (batch(&data, Split::Train, 3, 40), batch(&sphere, Split::Train, 3, 40));
@@ -166,7 +149,7 @@ fn on_the_plane_distances_are_lengths_and_winds_keep_their_speed() {
 
 #[test]
 fn a_box_may_cross_the_last_longitude() {
-    let folder = with_winds("wrap", &|_, _, longitude| (longitude as f32, 0.0));
+    let folder = with_winds(&|_, _, longitude| (longitude as f32, 0.0));
     let data = winds(&folder, r#""surface": "sphere""#).unwrap();
     let plane = winds(&folder, "").unwrap();
     let (state, flat) = (batch(&data, Split::Train, 1, 400), batch(&plane, Split::Train, 1, 400));
@@ -186,7 +169,7 @@ fn a_box_may_cross_the_last_longitude() {
 
 #[test]
 fn the_last_months_are_held_out() {
-    let folder = with_winds("held-out", &|time, _, _| (0.0, time as f32));
+    let folder = with_winds(&|time, _, _| (0.0, time as f32));
     let data = winds(&folder, r#""surface": "sphere""#).unwrap();
     let months = |split, size| {
         let state = batch(&data, split, 0, size);
@@ -207,7 +190,7 @@ fn the_last_months_are_held_out() {
 
 #[test]
 fn known_and_asked_nodes_make_up_the_box_and_do_not_depend_on_the_batch() {
-    let folder = with_winds("task", &|time, latitude, longitude| {
+    let folder = with_winds(&|time, latitude, longitude| {
         ((latitude + time as f64) as f32, (longitude / 100.0) as f32)
     });
     let data = winds(&folder, "").unwrap();
@@ -233,7 +216,7 @@ fn known_and_asked_nodes_make_up_the_box_and_do_not_depend_on_the_batch() {
 
 #[test]
 fn missing_values_are_masked_and_carry_nothing() {
-    let folder = with_winds("missing", &|time, latitude, longitude| {
+    let folder = with_winds(&|time, latitude, longitude| {
         let gap = (longitude as i64 / 5 + latitude as i64 / 5 + time as i64) % 4 == 0;
         if gap { (-99.9, 1.0) } else { (2.0, f32::INFINITY.min(3.0)) }
     });
@@ -259,7 +242,7 @@ fn missing_values_are_masked_and_carry_nothing() {
         number(&known.sum_dim_intlist(1, false, Kind::Double).min()) < 2.0,
         "known nodes can be missing"
     );
-    let folder = with_winds("nothing", &|_, _, _| (-99.9, 1.0));
+    let folder = with_winds(&|_, _, _| (-99.9, 1.0));
     let error = winds(&folder, "").unwrap_err();
     assert!(
         error.to_string().contains("every value is missing") && error.exit_code() == 3,
@@ -269,7 +252,7 @@ fn missing_values_are_masked_and_carry_nothing() {
 
 #[test]
 fn poles_are_left_out_and_latitudes_can_be_chosen() {
-    let folder = with_winds("poles", &|_, latitude, _| (0.0, latitude as f32));
+    let folder = with_winds(&|_, latitude, _| (0.0, latitude as f32));
     let data =
         winds(&folder, r#""surface": "sphere", "south_degrees": -90.0, "north_degrees": 90.0"#)
             .unwrap();
@@ -286,8 +269,8 @@ fn poles_are_left_out_and_latitudes_can_be_chosen() {
 
 #[test]
 fn wrong_wind_files_are_data_errors_that_name_the_file() {
-    let folder = with_winds("damaged", &turning);
-    let path = folder.0.join("winds.cdf");
+    let folder = with_winds(&turning);
+    let path = folder.path().join("winds.cdf");
     let whole = std::fs::read(&path).unwrap();
     let fails = |what: &str| {
         let error = winds(&folder, "").unwrap_err();
@@ -317,7 +300,7 @@ fn wrong_wind_files_are_data_errors_that_name_the_file() {
 
 #[test]
 fn wrong_box_settings_are_refused_where_they_stand() {
-    let folder = with_winds("settings", &turning);
+    let folder = with_winds(&turning);
     for (rest, place) in [
         (r#""test_months": 9"#, "/validation_months"),
         (r#""test_months": 10"#, "/test_months"),
@@ -345,7 +328,7 @@ fn wrong_box_settings_are_refused_where_they_stand() {
             config[key] = value.clone();
         }
         let config: WindsConfig = serde_json::from_value(config).unwrap();
-        match config.read(&folder.0.join("winds.cdf"), &context()).unwrap_err() {
+        match config.read(&folder.path().join("winds.cdf"), &context()).unwrap_err() {
             Error::Config { pointer, .. } => assert_eq!(pointer, place, "{rest}"),
             other => panic!("{rest}: {other}"),
         }
@@ -372,10 +355,10 @@ fn small(k: usize) -> [f64; 4] {
 
 /// A folder with the small file, in NetCDF-4 as the Climate Data Store has delivered since 2024 (written by the netCDF
 /// library: compressed in chunks, pressure packed in 16 bits).
-fn era5_folder(name: &str) -> Folder {
-    let folder = Folder::new(name);
+fn era5_folder() -> TempDir {
+    let folder = tempdir().unwrap();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/era5-small.nc");
-    std::fs::copy(file, folder.0.join("b.nc")).unwrap();
+    std::fs::copy(file, folder.path().join("b.nc")).unwrap();
     folder
 }
 
@@ -421,18 +404,18 @@ fn write_classic(path: &Path, times: usize) {
     writer.close().unwrap();
 }
 
-fn era5(folder: &Folder, rest: &str) -> Result<GridFields> {
+fn era5(folder: &TempDir, rest: &str) -> Result<GridFields> {
     let mut config: Era5Config =
         serde_json::from_str(&format!(r#"{{"train_times": 3{rest}}}"#)).unwrap();
     if !rest.contains("validation_times") {
         config.validation_times = 0;
     }
-    config.read(&folder.0, &context())
+    config.read(folder.path(), &context())
 }
 
 #[test]
 fn era5_is_standardised_so_that_rotations_survive() {
-    let folder = era5_folder("era5");
+    let folder = era5_folder();
     let data = era5(&folder, "").unwrap();
     let state = batch(&data, Split::Train, 0, 200);
     assert_eq!(state.x().size(), [200, 20, 4]);
@@ -477,7 +460,7 @@ fn era5_is_standardised_so_that_rotations_survive() {
 
 #[test]
 fn the_published_standardisation_takes_each_channel_by_itself() {
-    let folder = era5_folder("era5-published");
+    let folder = era5_folder();
     let data = era5(&folder, r#", "standardisation": "published-per-channel""#).unwrap();
     let state = batch(&data, Split::Train, 0, 600);
     let x = state.x().reshape([-1, 4]);
@@ -491,9 +474,9 @@ fn the_published_standardisation_takes_each_channel_by_itself() {
 
 #[test]
 fn classic_and_new_era5_files_hold_the_same_and_can_be_mixed() {
-    let new = era5_folder("era5-new");
-    let old = Folder::new("era5-old");
-    write_classic(&old.0.join("a.nc"), 6);
+    let new = era5_folder();
+    let old = tempdir().unwrap();
+    write_classic(&old.path().join("a.nc"), 6);
     let (a, b) = (era5(&new, "").unwrap(), era5(&old, "").unwrap());
     for split in [Split::Train, Split::Test] {
         let (a, b) = (batch(&a, split, 0, 30), batch(&b, split, 0, 30));
@@ -502,7 +485,7 @@ fn classic_and_new_era5_files_hold_the_same_and_can_be_mixed() {
         assert!(largest(&(given(&a, "index") - given(&b, "index"))) < 1e-5);
         assert_eq!(largest(&(a.mask().unwrap() - b.mask().unwrap())), 0.0);
     }
-    std::fs::copy(old.0.join("a.nc"), new.0.join("a.nc")).unwrap();
+    std::fs::copy(old.path().join("a.nc"), new.path().join("a.nc")).unwrap();
     let both = era5(&new, r#", "validation_times": 8"#);
     let both = both.unwrap();
     assert_eq!(both.digests().iter().map(|d| d.0.as_str()).collect::<Vec<_>>(), ["a.nc", "b.nc"]);

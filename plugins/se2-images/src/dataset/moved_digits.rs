@@ -292,7 +292,8 @@ pub fn pictures(state: &State, images: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::rotated_digits::tests::{Folder, context, small_set};
+    use crate::dataset::rotated_digits::tests::{context, small_set};
+    use tempfile::TempDir;
 
     const SMALL: &str = r#"{"validation": 10, "test_per_digit": 3}"#;
 
@@ -300,8 +301,8 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    fn read(folder: &Folder, json: &str) -> MovedDigits {
-        MovedDigits::read(&config(json), &folder.0, &context()).unwrap()
+    fn read(folder: &TempDir, json: &str) -> MovedDigits {
+        MovedDigits::read(&config(json), folder.path(), &context()).unwrap()
     }
 
     fn worst(a: &Tensor, b: &Tensor) -> f64 {
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn states_have_the_shapes_that_the_spec_declares() {
-        let folder = small_set("moved-shapes");
+        let folder = small_set();
         let pixels = r#"{"validation": 10, "test_per_digit": 3, "diffuses": "pixels"}"#;
         for json in [SMALL, pixels] {
             let data = read(&folder, json);
@@ -327,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_picture_is_its_upright_one_moved_by_the_true_motion_and_the_lift_brings_it_back() {
-        let folder = small_set("moved-motion");
+        let folder = small_set();
         let data = read(&folder, SMALL);
         for split in [Split::Train, Split::Validation, Split::Test] {
             let batch = data.batch(split, 0, 10, &Streams::new(5)).unwrap();
@@ -365,7 +366,7 @@ mod tests {
 
     #[test]
     fn motions_of_a_test_image_do_not_depend_on_how_many_are_used_or_on_what_diffuses() {
-        let folder = small_set("moved-few");
+        let folder = small_set();
         let few = read(&folder, r#"{"validation": 10, "test_per_digit": 1}"#);
         let many =
             read(&folder, r#"{"validation": 10, "test_per_digit": 3, "diffuses": "pixels"}"#);
@@ -378,7 +379,7 @@ mod tests {
 
     #[test]
     fn training_pictures_are_moved_anew_each_time() {
-        let folder = small_set("moved-anew");
+        let folder = small_set();
         let data = read(&folder, SMALL);
         let angle = |step| {
             let batch = data.batch(Split::Train, step, 10, &Streams::new(5)).unwrap();

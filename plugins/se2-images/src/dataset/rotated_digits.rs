@@ -346,15 +346,7 @@ fn first_of_each_digit(labels: &Tensor, count: usize) -> Result<Tensor> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-
-    /// A folder with a small set in MNIST's format; goes away with its owner.
-    pub(crate) struct Folder(pub(crate) PathBuf);
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
+    use tempfile::{TempDir, tempdir};
 
     const TRAIN: usize = 40;
     const TEST: usize = 50;
@@ -367,10 +359,8 @@ pub(crate) mod tests {
     }
 
     /// Image `k` is a bar of brightness `k + 1`, label `k % 10`.
-    pub(crate) fn small_set(name: &str) -> Folder {
-        let path =
-            std::env::temp_dir().join(format!("isotropy-digits-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
+    pub(crate) fn small_set() -> TempDir {
+        let folder = tempdir().unwrap();
         for (count, images, labels) in [
             (TRAIN, source::TRAIN_IMAGES, source::TRAIN_LABELS),
             (TEST, source::TEST_IMAGES, source::TEST_LABELS),
@@ -379,10 +369,11 @@ pub(crate) mod tests {
                 .map(|p| if p % 28 == 14 && p % 784 < 392 { (p / 784) as u8 + 1 } else { 0 })
                 .collect();
             let digits: Vec<u8> = (0..count).map(|k| (k % 10) as u8).collect();
-            std::fs::write(path.join(images.name), idx_file(&[count, 28, 28], &pixels)).unwrap();
-            std::fs::write(path.join(labels.name), idx_file(&[count], &digits)).unwrap();
+            std::fs::write(folder.path().join(images.name), idx_file(&[count, 28, 28], &pixels))
+                .unwrap();
+            std::fs::write(folder.path().join(labels.name), idx_file(&[count], &digits)).unwrap();
         }
-        Folder(path)
+        folder
     }
 
     fn config(json: &str) -> RotatedDigitsConfig {
@@ -398,15 +389,15 @@ pub(crate) mod tests {
         }
     }
 
-    fn read(folder: &Folder, json: &str) -> Result<RotatedDigits> {
-        RotatedDigits::read(&config(json), &folder.0, &context())
+    fn read(folder: &TempDir, json: &str) -> Result<RotatedDigits> {
+        RotatedDigits::read(&config(json), folder.path(), &context())
     }
 
     const SMALL: &str = r#"{"validation": 10, "test_per_digit": 3}"#;
 
     #[test]
     fn states_have_the_shapes_that_the_spec_declares() {
-        let folder = small_set("shapes");
+        let folder = small_set();
         let data = read(&folder, SMALL).unwrap();
         let streams = Streams::new(5);
         let sizes = [(Split::Train, 30), (Split::Validation, 10), (Split::Test, 30)];
@@ -423,7 +414,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_test_image_is_its_upright_one_turned_by_the_true_angle() {
-        let folder = small_set("angle");
+        let folder = small_set();
         let data = read(&folder, SMALL).unwrap();
         let batch = data.batch(Split::Test, 0, 30, &Streams::new(5)).unwrap();
         let angle = &batch.given(TRUE_ANGLE).unwrap().tensor;
@@ -459,7 +450,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_epoch_shows_every_training_image_once() {
-        let folder = small_set("epoch");
+        let folder = small_set();
         let data = read(&folder, SMALL).unwrap();
         let streams = Streams::new(9);
         let mut seen: Vec<i64> = (0..3)
@@ -475,9 +466,9 @@ pub(crate) mod tests {
 
     #[test]
     fn damaged_files_are_data_errors_that_name_the_file() {
-        let damage = |name: &str, file: &str, bytes: &dyn Fn(Vec<u8>) -> Vec<u8>| {
-            let folder = small_set(name);
-            let path = folder.0.join(file);
+        let damage = |file: &str, bytes: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+            let folder = small_set();
+            let path = folder.path().join(file);
             let whole = std::fs::read(&path).unwrap();
             std::fs::write(&path, bytes(whole)).unwrap();
             let error = read(&folder, SMALL).unwrap_err();
@@ -487,23 +478,23 @@ pub(crate) mod tests {
         };
         let images = source::TRAIN_IMAGES.name;
         let labels = source::TEST_LABELS.name;
-        assert!(damage("cut", images, &|b| b[..b.len() - 1].to_vec()).contains("bytes of data"));
+        assert!(damage(images, &|b| b[..b.len() - 1].to_vec()).contains("bytes of data"));
         assert!(
-            damage("magic", images, &|mut b| {
+            damage(images, &|mut b| {
                 b[0] = 9;
                 b
             })
             .contains("magic")
         );
-        assert!(damage("swap", images, &|_| idx_file(&[3], &[1, 2, 3])).contains("holds labels"));
-        assert!(damage("count", labels, &|_| idx_file(&[3], &[1, 2, 3])).contains("3 labels"));
-        assert!(damage("size", images, &|_| idx_file(&[1, 2, 2], &[0; 4])).contains("2x2"));
-        assert!(damage("gzip", images, &|_| vec![0x1f, 0x8b, 8, 0, 1]).contains("gzip"));
+        assert!(damage(images, &|_| idx_file(&[3], &[1, 2, 3])).contains("holds labels"));
+        assert!(damage(labels, &|_| idx_file(&[3], &[1, 2, 3])).contains("3 labels"));
+        assert!(damage(images, &|_| idx_file(&[1, 2, 2], &[0; 4])).contains("2x2"));
+        assert!(damage(images, &|_| vec![0x1f, 0x8b, 8, 0, 1]).contains("gzip"));
     }
 
     #[test]
     fn too_few_images_are_configuration_errors() {
-        let folder = small_set("few");
+        let folder = small_set();
         assert_eq!(
             read(&folder, r#"{"validation": 40, "test_per_digit": 3}"#).unwrap_err().exit_code(),
             2
@@ -515,14 +506,14 @@ pub(crate) mod tests {
     #[test]
     fn compressed_files_are_read() {
         use std::io::Write;
-        let folder = small_set("gz");
+        let folder = small_set();
         for file in [source::TRAIN_IMAGES.name, source::TEST_LABELS.name] {
-            let bytes = std::fs::read(folder.0.join(file)).unwrap();
-            let target = std::fs::File::create(folder.0.join(format!("{file}.gz"))).unwrap();
+            let bytes = std::fs::read(folder.path().join(file)).unwrap();
+            let target = std::fs::File::create(folder.path().join(format!("{file}.gz"))).unwrap();
             let mut encoder = flate2::write::GzEncoder::new(target, flate2::Compression::fast());
             encoder.write_all(&bytes).unwrap();
             encoder.finish().unwrap();
-            std::fs::remove_file(folder.0.join(file)).unwrap();
+            std::fs::remove_file(folder.path().join(file)).unwrap();
         }
         assert_eq!(read(&folder, SMALL).unwrap().len(Split::Test), Some(30));
     }

@@ -115,5 +115,5 @@ pub(super) fn remove(folder: &Path) -> Result<()> {
 
 /// Brings renames inside `folder` to the disk.
 pub(super) fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))
+    isotropy_data::write::sync_folder(Some(folder)).map_err(|e| Error::io(folder, e))
 }

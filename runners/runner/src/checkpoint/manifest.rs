@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use isotropy_core::{Error, Result};
+use isotropy_data::digest::sha256;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Snapshot;
 
@@ -34,7 +34,7 @@ impl Manifest {
         let files = files.iter().map(|(name, bytes)| FileEntry {
             name: (*name).to_owned(),
             bytes: bytes.len() as u64,
-            sha256: digest(bytes),
+            sha256: sha256(bytes),
         });
         Self {
             format: FORMAT,
@@ -51,7 +51,7 @@ impl Manifest {
     pub(super) fn to_json(&self) -> Result<String> {
         let wrong = |e: serde_json::Error| Error::Other(format!("{NAME}: {e}"));
         let mut value = serde_json::to_value(self).map_err(wrong)?;
-        value[DIGEST_KEY] = digest(value.to_string().as_bytes()).into();
+        value[DIGEST_KEY] = sha256(value.to_string()).into();
         serde_json::to_string_pretty(&value).map_err(wrong)
     }
 
@@ -62,7 +62,7 @@ impl Manifest {
         let not_json = |e: serde_json::Error| damaged(folder, &format!("{NAME}: {e}"));
         let mut value: serde_json::Value = serde_json::from_str(&text).map_err(not_json)?;
         let stated = value.as_object_mut().and_then(|map| map.shift_remove(DIGEST_KEY));
-        let actual = digest(value.to_string().as_bytes());
+        let actual = sha256(value.to_string());
         if stated.as_ref().and_then(|s| s.as_str()) != Some(&actual) {
             return Err(damaged(folder, &format!("{NAME} was changed")));
         }
@@ -85,15 +85,11 @@ impl Manifest {
             let problem = format!("{name} has {} bytes instead of {}", bytes.len(), entry.bytes);
             return Err(damaged(folder, &problem));
         }
-        if digest(&bytes) != entry.sha256 {
+        if sha256(&bytes) != entry.sha256 {
             return Err(damaged(folder, &format!("{name} was changed (SHA-256 differs)")));
         }
         Ok(bytes)
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn damaged(folder: &Path, problem: &str) -> Error {

@@ -67,23 +67,10 @@ pub fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     deserialize(&std::fs::read(path).map_err(|e| Error::io(path, e))?, path)
 }
 
-/// Writes a safetensors file: under a temporary name, brought to the disk, then renamed.
+/// Writes a safetensors file, whole or not at all.
 ///
 /// # Errors
 /// When it cannot be written; what was there before stays then.
 pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    use std::io::Write;
-    let bytes = serialize(tensors)?;
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&partial)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
-    };
-    write().map_err(|e| {
-        let _ = std::fs::remove_file(&partial);
-        Error::io(path, e)
-    })
+    isotropy_data::write::write_whole(path, serialize(tensors)?)
 }

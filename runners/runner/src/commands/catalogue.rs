@@ -4,10 +4,10 @@ use crate::catalogue::Catalogue;
 use crate::config::Lookup;
 use crate::experiment::Experiment;
 use crate::output::say;
-use crate::run::folder::write_atomically;
 use crate::run::place;
 use isotropy_core::registry::KINDS;
 use isotropy_core::{Component, Error, Result};
+use isotropy_data::write::write_whole;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -187,7 +187,7 @@ pub fn schema(out: Option<&Path>, replace: bool) -> Result<()> {
     let mut text = pretty(schema.as_value())?;
     text.push('\n');
     match out {
-        Some(path) => write_atomically(path, text.as_bytes()),
+        Some(path) => write_whole(path, text),
         None => {
             say!("{}", text.trim_end_matches('\n'));
             Ok(())

@@ -8,7 +8,7 @@ use crate::run::RunFolder;
 use crate::run::folder::{read_config, read_json};
 use crate::signals::StopFlag;
 use isotropy_core::{Error, Result};
-use sha2::{Digest, Sha256};
+use isotropy_data::digest::file_sha256;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
@@ -56,10 +56,7 @@ pub fn reproduce(run: &Path, out: Option<PathBuf>, data: &DataFlags) -> Result<(
             }
         }
     }
-    let digest = |folder: &Path| -> Option<String> {
-        let bytes = std::fs::read(folder.join("weights.safetensors")).ok()?;
-        Some(Sha256::digest(bytes).iter().take(8).map(|b| format!("{b:02x}")).collect())
-    };
+    let digest = |folder: &Path| file_sha256(&folder.join("weights.safetensors")).ok();
     if digest(run) != digest(folder.path()) {
         differences.push("weights".into());
     }

@@ -7,12 +7,13 @@ use crate::execute::{Reopened, measure, reopen, save_samples};
 use crate::experiment::Sampling;
 use crate::needs;
 use crate::output::say;
-use crate::run::folder::{read_config, read_json, write_atomically};
+use crate::run::folder::{read_config, read_json};
 use crate::run::{RunFolder, manifest, place};
 use crate::sampling;
 use crate::signals::StopFlag;
 use crate::train::trainer;
 use isotropy_core::{Error, Result, Streams};
+use isotropy_data::write::write_whole;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -70,7 +71,7 @@ impl Draw {
             );
             change.note(&mut value, "sample");
             let beside = path.with_extension("manifest.json");
-            write_atomically(&beside, format!("{value:#}\n").as_bytes())?;
+            write_whole(&beside, format!("{value:#}\n"))?;
         }
         let bad = sampling::non_finite(&samples.state);
         say!("{count} samples in {} ({bad} not finite)", path.display());
@@ -172,5 +173,5 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
 /// Copies the content, not the permissions: what is read from an archive may be written here.
 fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let bytes = std::fs::read(from).map_err(|e| Error::io(from, e))?;
-    write_atomically(to, &bytes)
+    write_whole(to, &bytes)
 }

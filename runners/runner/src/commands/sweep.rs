@@ -111,7 +111,7 @@ fn run(file: &Path, args: &SweepArgs) -> Result<(), Refusal> {
     }
     let lock = if args.dry_run { None } else { Some(lock(&places.folder)?) };
     if let Some(minutes) = sweep.file.budget.as_ref().and_then(|budget| budget.minutes) {
-        let mut rates = Rates::new(scratch(), &places.data);
+        let mut rates = Rates::new(&places.data);
         let keep = (!args.dry_run).then_some(places.folder.as_path());
         steps_for_minutes(minutes, &mut variants, &planned, &mut rates, keep)?;
         planned = make(&mut variants)?;
@@ -128,11 +128,6 @@ fn run(file: &Path, args: &SweepArgs) -> Result<(), Refusal> {
     let outcome = launch(&planned.plan, &places, args, &only);
     drop(lock);
     outcome
-}
-
-/// Measurements lie here for a moment.
-fn scratch() -> PathBuf {
-    std::env::temp_dir().join(format!("isotropy-sweep-{}", std::process::id()))
 }
 
 /// Holds the sweep's folder: two processes would overwrite each other's plan.
@@ -302,7 +297,7 @@ fn warn_of_other_builds(plan: &Plan, folder: &Path) {
 
 fn dry_run(planned: &Planned, places: &Places, args: &SweepArgs, only: &Only) {
     let plan = &planned.plan;
-    let mut rates = Rates::new(scratch(), &places.data);
+    let mut rates = Rates::new(&places.data);
     let mut reasons = BTreeSet::new();
     let width = plan.cells.iter().map(|cell| cell.name.chars().count()).max().unwrap_or(4).max(4);
     say!("{:width$}  parameters     steps  threads  device  time    state", "cell");

@@ -15,9 +15,9 @@
 
 use super::place;
 use isotropy_core::{Error, Result};
+use isotropy_data::write::{is_partial, write_whole};
 use serde_json::Value;
 use std::fs::{File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A run folder that this process may write to; the lock is released when it is dropped, and by the
@@ -116,27 +116,8 @@ impl RunFolder {
         let mut text = serde_json::to_string_pretty(value)
             .map_err(|e| Error::Other(format!("{name}: {e}")))?;
         text.push('\n');
-        write_atomically(&self.path.join(name), text.as_bytes())
+        write_whole(&self.path.join(name), text)
     }
-}
-
-/// Writes a file under a temporary name, syncs it and renames it.
-///
-/// # Errors
-/// When it cannot be written; the file that was there before stays.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = place::temporary(path);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        // The half-written file is of no use; the error that matters is the first one.
-        let _ = std::fs::remove_file(&temporary);
-        Error::io(path, error)
-    })
 }
 
 /// The resolved configuration of a run, for those who only read: no lock is taken, nothing is
@@ -184,7 +165,7 @@ fn lock(path: &Path) -> Result<File> {
 fn only_leftovers(path: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))? {
         let name = entry.map_err(|e| Error::io(path, e))?.file_name();
-        if name != "lock" && path.join(&name) != place::temporary(&path.join("config.json")) {
+        if name != "lock" && !is_partial(&name) {
             return Ok(false);
         }
     }
@@ -246,8 +227,22 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_folder_in_which_a_run_died_before_its_configuration_was_written_can_be_begun_anew() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path();
+        std::fs::write(folder.join("lock"), "").unwrap();
+        let partial = isotropy_data::write::partial(&folder.join("config.json"));
+        std::fs::write(partial, "{").unwrap();
+        drop(RunFolder::open(folder, &json!({"name": "a"}), false).unwrap());
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("notes.txt"), "mine").unwrap();
+        assert!(RunFolder::open(scratch.path(), &json!({"name": "a"}), false).is_err());
+    }
+
+    #[test]
     fn an_existing_folder_is_never_overwritten() {
-        let folder = std::env::temp_dir().join(format!("isotropy-folder-{}", std::process::id()));
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("run");
         let config = json!({"name": "a", "train": {"steps": 3}});
         drop(RunFolder::open(&folder, &config, false).unwrap());
         assert!(RunFolder::open(&folder, &config, false).is_err());
@@ -258,6 +253,5 @@ mod tests {
         let other = json!({"name": "a", "train": {"steps": 4}});
         let text = RunFolder::open(&folder, &other, true).unwrap_err().to_string();
         assert!(text.contains("/train/steps is 3 there and 4 here"), "{text}");
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

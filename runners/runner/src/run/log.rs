@@ -30,7 +30,7 @@ impl JsonLog {
                     kept.push(b'\n');
                 }
             }
-            super::folder::write_atomically(path, &kept)?;
+            isotropy_data::write::write_whole(path, &kept)?;
         }
         let file = File::options().create(true).append(true).open(path).map_err(fail)?;
         Ok(Self { path: path.to_path_buf(), file })

@@ -4,7 +4,6 @@ use super::data;
 use crate::device;
 use isotropy_core::{Dataset, PLUGINS};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::process::Command;
 use tch::Device;
@@ -53,8 +52,7 @@ fn git_revision(folder: &Path) -> Option<String> {
 
 /// SHA-256 of the running program.
 pub fn binary_digest() -> Option<String> {
-    let bytes = std::fs::read(std::env::current_exe().ok()?).ok()?;
-    Some(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    isotropy_data::digest::file_sha256(&std::env::current_exe().ok()?).ok()
 }
 
 /// The version in the build file beside the loaded libtorch.

@@ -1,15 +1,10 @@
 //! Places to write files: named before the work that fills them begins, and tried.
 
 use isotropy_core::{Error, Result};
+use isotropy_data::write::partial;
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-
-/// The name under which a file is written before it is renamed.
-pub fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.tmp"))
-}
+use std::path::Path;
 
 /// Whether a file can be written at `path`, found out by writing beside it. A file that is there is
 /// replaced only where that was asked for.
@@ -31,7 +26,7 @@ pub fn try_file(path: &Path, replace: bool) -> Result<()> {
         let message = format!("{}: there is no folder {}", path.display(), folder.display());
         return refuse(message, "make the folder first, or choose another file with --out");
     }
-    let attempt = temporary(path);
+    let attempt = partial(path);
     let tried = File::create(&attempt).and_then(|_| std::fs::remove_file(&attempt));
     tried.map_err(|error| unwritable(path, error))
 }
@@ -84,7 +79,8 @@ mod tests {
 
     #[test]
     fn places_that_cannot_be_meant_are_refused() {
-        let folder = std::env::temp_dir().join(format!("isotropy-place-{}", std::process::id()));
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path();
         std::fs::create_dir_all(folder.join("in")).unwrap();
         std::fs::write(folder.join("a"), "old").unwrap();
         for (name, replace, words) in [
@@ -107,6 +103,5 @@ mod tests {
         }
         check_folder(Path::new("")).unwrap_err();
         check_folder(&folder.join("in/../new/run")).unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

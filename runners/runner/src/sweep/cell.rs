@@ -16,9 +16,10 @@ use crate::resolve::to_json;
 use crate::run::folder::read_json;
 use crate::run::manifest::libtorch_version;
 use isotropy_core::{Error, PLUGINS, Result};
+use isotropy_data::digest::{file_sha256, sha256};
+use isotropy_data::write::write_whole;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -108,12 +109,7 @@ impl CellFolder {
             if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
                 continue;
             }
-            // Written anew at the next start if it is lost, so it need not reach the disk now. The
-            // name differs between processes: two sweeps may plan the same cell.
-            let temporary = self.0.join(format!("{name}.{}.tmp", std::process::id()));
-            std::fs::write(&temporary, text)
-                .and_then(|()| std::fs::rename(&temporary, &path))
-                .map_err(|e| Error::io(&path, e))?;
+            write_whole(&path, text)?;
         }
         Ok(())
     }
@@ -160,7 +156,7 @@ impl CellFolder {
     /// When the note cannot be written.
     pub fn note_failure(&self, failure: &Failure) -> Result<()> {
         let text = serde_json::to_string(failure).map_err(|e| Error::Other(e.to_string()))?;
-        std::fs::write(self.failure(), text).map_err(|e| Error::io(self.failure(), e))
+        write_whole(&self.failure(), text)
     }
 
     /// Forgets how an earlier attempt failed.
@@ -288,7 +284,7 @@ pub fn identify(
 
 /// The first 16 hexadecimal digits of the SHA-256 of a text.
 pub fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    sha256(text)[..16].to_string()
 }
 
 /// Strings of a configuration that are paths of files in its folder, with the files' digests: the
@@ -297,9 +293,7 @@ fn named_files(value: &Value, folder: &Path, files: &mut Map<String, Value>) {
     match value {
         Value::String(text) if !text.is_empty() && text.len() < 1000 => {
             let path = folder.join(text);
-            if let (true, Ok(bytes)) = (path.is_file(), std::fs::read(&path)) {
-                let digest = Sha256::digest(bytes);
-                let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            if let (true, Ok(digest)) = (path.is_file(), file_sha256(&path)) {
                 files.insert(text.clone(), digest.into());
             }
         }
@@ -357,8 +351,8 @@ mod tests {
 
     #[test]
     fn last_words_are_the_error_without_the_excerpt() {
-        let folder = std::env::temp_dir().join(format!("isotropy-words-{}", std::process::id()));
-        let cell = CellFolder::new(&folder, "key");
+        let folder = tempfile::tempdir().unwrap();
+        let cell = CellFolder::new(folder.path(), "key");
         std::fs::create_dir_all(cell.path()).unwrap();
         let words = |text: &str| {
             std::fs::write(cell.log(), text).unwrap();
@@ -373,13 +367,12 @@ mod tests {
         assert_eq!(words("one\n\ntwo\n"), "one two");
         std::fs::write(cell.log(), "error: old\nnew\n").unwrap();
         assert_eq!(cell.last_words(11), "new");
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn a_cell_is_claimed_once_and_free_again_when_its_holder_is_gone() {
-        let cells = std::env::temp_dir().join(format!("isotropy-cells-{}", std::process::id()));
-        let cell = CellFolder::new(&cells, "key");
+        let cells = tempfile::tempdir().unwrap();
+        let cell = CellFolder::new(cells.path(), "key");
         cell.prepare(&json!({"schema": 1}), &json!({})).unwrap();
         assert_eq!(cell.state(), State::Waiting);
         let held = cell.claim().unwrap().expect("nobody holds it");
@@ -391,6 +384,5 @@ mod tests {
         assert_eq!(cell.state(), State::Failed(failure));
         cell.forget_failure().unwrap();
         assert!(cell.claim().unwrap().is_some());
-        std::fs::remove_dir_all(&cells).unwrap();
     }
 }

@@ -17,15 +17,14 @@ pub type Rate = Result<f64, String>;
 
 /// Measures kinds of cells, each once.
 pub struct Rates {
-    scratch: PathBuf,
     data_dir: PathBuf,
     known: HashMap<String, Rate>,
 }
 
 impl Rates {
-    /// `scratch` is a folder that may be written to and is removed in the end.
-    pub fn new(scratch: PathBuf, data_dir: &Path) -> Self {
-        Self { scratch, data_dir: data_dir.to_path_buf(), known: HashMap::new() }
+    /// Nothing is measured yet; data lie in `data_dir`.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_path_buf(), known: HashMap::new() }
     }
 
     /// The rate of cell `k`. What comes after training (sampling, metrics, plots) and the seed play
@@ -53,10 +52,9 @@ impl Rates {
         if planned.plan.cells[k].steps == 0 {
             return Err("nothing is trained".into());
         }
-        let folder = self.scratch.join(format!("rate-{}", self.known.len()));
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).map_err(|e| text(&e))?;
+        let scratch = tempfile::tempdir().map_err(|e| text(&e))?;
+        let folder = scratch.path();
         let mut config = planned.configs[k].clone();
         config["train"]["steps"] = json!(STEPS);
         config["train"]["log_every"] = json!(STEPS / 2);
@@ -86,19 +84,11 @@ impl Rates {
         let rate = log.lines().rev().find_map(|line| {
             serde_json::from_str::<Value>(line).ok()?["steps_per_second"].as_f64()
         });
-        let _ = std::fs::remove_dir_all(&folder);
         rate.filter(|rate| *rate > 0.0).ok_or_else(|| {
             let errors = String::from_utf8_lossy(&output.stderr);
             let line = errors.lines().find(|line| line.contains("error")).or(errors.lines().last());
             crate::config::suggest::shorten(line.unwrap_or("no reason given"), 120)
         })
-    }
-}
-
-impl Drop for Rates {
-    fn drop(&mut self) {
-        // Only measurements lie there.
-        let _ = std::fs::remove_dir_all(&self.scratch);
     }
 }
 
@@ -136,7 +126,7 @@ pub fn steps_for_minutes(
         variant.experiment.train.steps = steps;
     }
     let Some(file) = file else { return Ok(()) };
-    crate::run::folder::write_atomically(&file, known.to_string().as_bytes())
+    isotropy_data::write::write_whole(&file, known.to_string())
 }
 
 fn two_digits(steps: f64) -> u64 {

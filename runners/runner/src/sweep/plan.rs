@@ -6,8 +6,9 @@ use super::file::{Interest, Picture, Resources, Search};
 use super::read::Sweep;
 use super::variants::Variant;
 use crate::device;
-use crate::run::folder::{read_json, write_atomically};
+use crate::run::folder::read_json;
 use isotropy_core::{Error, Result};
+use isotropy_data::write::write_whole;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -110,7 +111,7 @@ impl Plan {
     /// When it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::Other(e.to_string()))?;
-        write_atomically(&folder.join("plan.json"), format!("{text}\n").as_bytes())
+        write_whole(&folder.join("plan.json"), format!("{text}\n"))
     }
 
     /// The folder of a cell; `folder` is the sweep's.

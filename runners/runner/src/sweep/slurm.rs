@@ -12,6 +12,7 @@ use crate::output::{note, say};
 use crate::resolve::Refusal;
 use crate::signals::StopFlag;
 use isotropy_core::{Error, Result};
+use isotropy_data::write::write_whole;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -72,10 +73,10 @@ impl Slurm<'_> {
                 .iter()
                 .map(|(cell, folder)| format!("{}\t{}\n", folder.path().display(), cell.name))
                 .collect();
-            std::fs::write(&list, lines).map_err(|e| Error::io(&list, e))?;
+            write_whole(&list, lines)?;
             let script = scripts.join(format!("{name}.sh"));
             let text = self.script(&folder, &list, chunk.len(), chunk[0].0)?;
-            std::fs::write(&script, text).map_err(|e| Error::io(&script, e))?;
+            write_whole(&script, text)?;
             jobs.push(sbatch(&script)?);
         }
         Ok(jobs)

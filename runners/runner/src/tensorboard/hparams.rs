@@ -10,7 +10,7 @@ use super::proto::{
     Summary, TensorProto, TensorShape, Value,
 };
 use super::{FILE_VERSION, now, record};
-use isotropy_core::{Error, Result};
+use isotropy_core::Result;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -225,10 +225,6 @@ pub fn write_file(path: &Path, records: &[Record]) -> Result<()> {
         let event = Event { wall_time: now(), step, file_version: None, summary };
         record::append(&mut bytes, &event.encode_to_vec());
     }
-    // TensorBoard may be reading: it sees the old file or the new one. The name that is written first
-    // is none that it takes for an event file.
-    let temporary = path.with_file_name(format!("hparams.{}.tmp", std::process::id()));
-    std::fs::write(&temporary, bytes)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|e| Error::io(path, e))
+    // TensorBoard may be reading: it sees the old file or the new one.
+    isotropy_data::write::write_whole(path, bytes)
 }

@@ -155,7 +155,6 @@ pub(super) fn merged(page: &Timed, kept: Vec<Record>, fresh: Vec<Record>) -> Vec
 mod tests {
     use super::super::pages::IMAGES;
     use super::*;
-    use crate::scratch::Scratch;
 
     fn record(variant: &str, seed: u32, step: u64, frechet: f64) -> Record {
         let text = format!(
@@ -166,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_line_has_what_the_page_reports_and_is_read_back() {
-        let scratch = Scratch::new("records");
+        let scratch = tempfile::tempdir().unwrap();
         let one = record("plain", 1, 300, 2.5);
         assert_eq!(
             one.line,

@@ -332,7 +332,6 @@ impl Timed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     const PAGE: Timed = Timed {
         name: "page",
@@ -387,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_run_is_measured_at_its_checkpoints_and_in_the_end() {
-        let scratch = Scratch::new("timed");
+        let scratch = tempfile::tempdir().unwrap();
         run(scratch.path(), 0, 2.0);
         let plain = PAGE.run(scratch.path(), &PAGE.variants[0], 0);
         assert_eq!(plain.steps(), [100, 200, 300]);
@@ -413,7 +412,7 @@ mod tests {
 
     #[test]
     fn tables_have_the_mean_over_seeds_and_the_time() {
-        let scratch = Scratch::new("timed-table");
+        let scratch = tempfile::tempdir().unwrap();
         run(scratch.path(), 0, 2.0);
         run(scratch.path(), 1, 4.0);
         let records = PAGE.records(scratch.path()).expect("records");
@@ -449,7 +448,7 @@ mod tests {
 
     #[test]
     fn what_was_measured_outlives_the_runs() {
-        let scratch = Scratch::new("timed-records");
+        let scratch = tempfile::tempdir().unwrap();
         run(scratch.path(), 0, 2.0);
         let path = record::file(scratch.path(), PAGE.name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");

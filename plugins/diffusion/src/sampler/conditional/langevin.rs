@@ -1,10 +1,12 @@
 //! The Langevin-corrected scheme: a reverse step of the joint process, then Langevin moves of the query at one time.
 
-use super::walk::{Walk, joins, reverse_rate};
-use crate::integrate::grid::{Grid, Spacing};
+use super::known::{Known, joins, noised};
+use crate::sampler::rule::{Spacing, Walk};
+use crate::stepper_config;
 use isotropy_core::{
     ClosedForm, Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled,
-    Sampler, SamplerConfig, ScoreModel, State, Step, Terms, Xi, component, config, sampler::accept,
+    Sampler, ScoreModel, State, Step, Terms, Xi, config,
+    sampler::{accept, reverse_rate},
 };
 use tch::Tensor;
 
@@ -62,99 +64,67 @@ pub enum Times {
     StepEnd,
 }
 
-/// Samples query points given known ones by a model of their joint law (geomndp.md 1.8). A step from `t` to `s`, with
-/// `dt = t - s`, `h` the preconditioned score `K S` of the joint state and `z` noise coloured by `K`:
-///
-/// * reverse step: `y += dt (beta/2 (y - m) + lambda beta h) + sqrt(beta dt) z`;
-/// * below `tau`, `inner_steps` times: `y += dt psi lambda beta/2 K_qq S_q + sqrt(psi beta dt) z` with the query block
-///   `S_q` of the score, which is the score of the query given the known values.
-///
-/// The known values are noised anew before each of these. With `lambda` 1 the law converges to the conditional law of
-/// the model as steps and inner steps grow; larger values pull towards its modes (`p^lambda`: the variance shrinks by
-/// about `1/lambda`). Without inner steps this is `replacement`. Where nothing is known it is the reverse SDE of the
-/// query with Langevin corrections.
-///
-/// Known and query points may coincide. Under a limiting kernel with white noise the two then carry noise of their own
-/// (each entry of a list counts as a point), and the query is held by the model alone; under a smooth kernel the
-/// covariance is singular but for its jitter.
-#[config(default)]
-#[derive(Clone)]
-pub struct ConditionalLangevinConfig {
-    /// Number of steps; null for all steps of a discrete process, 100 in continuous time.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: Option<u32>,
-    /// How the times are spaced.
-    pub grid: Grid,
-    /// Exponent of the `karras` grid; positive.
-    #[schemars(range(min = 1e-3, max = 1e3))]
-    pub rho: f64,
-    /// Langevin moves after each step.
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub inner_steps: u32,
-    /// Size of a Langevin move as a part of the step's; positive. (The published code gives that of all inner moves
-    /// together.)
-    #[schemars(range(min = 1e-9, max = 1e3))]
-    pub psi: f64,
-    /// Factor of the score; positive. Above 1 samples keep nearer to the modes.
-    #[schemars(range(min = 1e-9, max = 1e3))]
-    pub lambda: f64,
-    /// Time below which Langevin moves are made; null for all times.
-    #[schemars(range(min = 0.0, max = 1e9))]
-    pub tau: Option<f64>,
-    /// What the moves are preconditioned with.
-    pub langevin: Langevin,
-    /// Where the noise of the known values comes from.
-    pub context: Context,
-    /// Whether the known values are noised anew for each Langevin move, or once for all moves of a step.
-    pub resample_context: bool,
-    /// Whether the reverse step is made. Without it only annealed Langevin moves are left, which is what the published
-    /// one-dimensional code amounts to (geomndp.md, pitfall 4).
-    pub predictor: bool,
-    /// No inner steps: the Langevin drift and noise are added to those of the reverse step, `y += dt (beta/2 (y - m) +
-    /// (lambda_t + lambda psi/2) beta h) + sqrt((1 + psi) beta dt) z` with `lambda_t = lambda / (alpha + (1 - alpha)
-    /// lambda)` and `alpha` the square of the factor of the clean values. `inner_steps`, `tau` and
-    /// `resample_context` are not used.
-    pub hybrid: bool,
-    /// What `lambda` multiplies.
-    pub tempering: Tempering,
-    /// At which time of a step things are evaluated.
-    pub times: Times,
-    /// Langevin moves at the least time, after the last step, with the known values as they are and the rate of the last
-    /// step.
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub final_moves: u32,
-}
-
-impl Default for ConditionalLangevinConfig {
-    fn default() -> Self {
-        Self {
-            steps: None,
-            grid: Grid::Uniform,
-            rho: 7.0,
-            inner_steps: 5,
-            psi: 1.0,
-            lambda: 1.0,
-            tau: None,
-            langevin: Langevin::Kernel,
-            context: Context::Independent,
-            resample_context: true,
-            predictor: true,
-            hybrid: false,
-            tempering: Tempering::Score,
-            times: Times::Consistent,
-            final_moves: 0,
-        }
+stepper_config! {
+    /// Samples query points given known ones by a model of their joint law (geomndp.md 1.8). A step from `t` to `s`, with
+    /// `dt = t - s`, `h` the preconditioned score `K S` of the joint state and `z` noise coloured by `K`:
+    ///
+    /// * reverse step: `y += dt (beta/2 (y - m) + lambda beta h) + sqrt(beta dt) z`;
+    /// * below `tau`, `inner_steps` times: `y += dt psi lambda beta/2 K_qq S_q + sqrt(psi beta dt) z` with the query block
+    ///   `S_q` of the score, which is the score of the query given the known values.
+    ///
+    /// The known values are noised anew before each of these. With `lambda` 1 the law converges to the conditional law of
+    /// the model as steps and inner steps grow; larger values pull towards its modes (`p^lambda`: the variance shrinks by
+    /// about `1/lambda`). Without inner steps this is `replacement`. Where nothing is known it is the reverse SDE of the
+    /// query with Langevin corrections.
+    ///
+    /// Known and query points may coincide. Under a limiting kernel with white noise the two then carry noise of their own
+    /// (each entry of a list counts as a point), and the query is held by the model alone; under a smooth kernel the
+    /// covariance is singular but for its jitter.
+    ConditionalLangevinConfig {
+        /// Langevin moves after each step.
+        #[schemars(range(min = 0, max = 1_000_000))]
+        inner_steps: u32 = 5,
+        /// Size of a Langevin move as a part of the step's; positive. (The published code gives that of all inner moves
+        /// together.)
+        #[schemars(range(min = 1e-9, max = 1e3))]
+        psi: f64 = 1.0,
+        /// Factor of the score; positive. Above 1 samples keep nearer to the modes.
+        #[schemars(range(min = 1e-9, max = 1e3))]
+        lambda: f64 = 1.0,
+        /// Time below which Langevin moves are made; null for all times.
+        #[schemars(range(min = 0.0, max = 1e9))]
+        tau: Option<f64> = None,
+        /// What the moves are preconditioned with.
+        langevin: Langevin = Langevin::Kernel,
+        /// Where the noise of the known values comes from.
+        context: Context = Context::Independent,
+        /// Whether the known values are noised anew for each Langevin move, or once for all moves of a step.
+        resample_context: bool = true,
+        /// Whether the reverse step is made. Without it only annealed Langevin moves are left, which is what the published
+        /// one-dimensional code amounts to (geomndp.md, pitfall 4).
+        predictor: bool = true,
+        /// No inner steps: the Langevin drift and noise are added to those of the reverse step, `y += dt (beta/2 (y - m) +
+        /// (lambda_t + lambda psi/2) beta h) + sqrt((1 + psi) beta dt) z` with `lambda_t = lambda / (alpha + (1 - alpha)
+        /// lambda)` and `alpha` the square of the factor of the clean values. `inner_steps`, `tau` and
+        /// `resample_context` are not used.
+        hybrid: bool = false,
+        /// What `lambda` multiplies.
+        tempering: Tempering = Tempering::Score,
+        /// At which time of a step things are evaluated.
+        times: Times = Times::Consistent,
+        /// Langevin moves at the least time, after the last step, with the known values as they are and the rate of the last
+        /// step.
+        #[schemars(range(min = 0, max = 1_000_000))]
+        final_moves: u32 = 0,
     }
-}
-
-#[component(
-    "conditional-langevin",
+    100, Uniform, "conditional-langevin",
     "query points given known ones: reverse steps of the joint process with Langevin corrections",
     r#"{"type": "conditional-langevin", "steps": 50, "inner_steps": 5, "tau": 0.5}"#
-)]
-impl SamplerConfig for ConditionalLangevinConfig {
-    fn build(&self) -> Result<Box<dyn Sampler>> {
-        let spacing = Spacing::new(self.steps, self.grid, self.rho)?;
+}
+
+impl ConditionalLangevinConfig {
+    fn sampler(&self) -> Result<Box<dyn Sampler>> {
+        let spacing = self.spacing()?;
         for (pointer, value) in [("/psi", self.psi), ("/lambda", self.lambda)] {
             if !(value.is_finite() && value > 0.0) {
                 return Err(Error::config(pointer, format!("{value} must be a positive number")));
@@ -178,14 +148,14 @@ pub(super) struct ConditionalLangevin {
 }
 
 /// Terms for moves of the query alone: the covariance that [`Langevin`] names times the score, and noise with it.
-fn of_query(terms: Terms, langevin: Langevin, walk: &Walk) -> Result<Terms> {
+fn of_query(terms: Terms, langevin: Langevin, known: &Known) -> Result<Terms> {
     if langevin == Langevin::JointKernel {
         return Ok(terms);
     }
     let score = terms.score.as_ref().ok_or_else(|| {
         Error::Unsupported("Langevin moves need a prediction that has a score".into())
     })?;
-    let score = walk.without_known(score)?;
+    let score = known.without_known(score)?;
     let factors = score.0.iter().zip(&terms.noise);
     if langevin == Langevin::Plain {
         let preconditioned = factors.map(|(score, noise)| score * noise.scale().powi(2)).collect();
@@ -202,35 +172,35 @@ fn of_query(terms: Terms, langevin: Langevin, walk: &Walk) -> Result<Terms> {
 }
 
 impl ConditionalLangevin {
-    /// A Langevin move of the query: rates at `step`, size `psi dt`.
+    /// A Langevin move of the query beside known `values`: rates at `step`, size `psi dt`.
     fn correct(
         &self,
         walk: &mut Walk,
-        known: Option<&State>,
+        (known, values): (&Known, Option<&State>),
         query: &State,
         step: Step,
         dt: f64,
     ) -> Result<State> {
-        let joint = walk.join(known, query)?;
+        let joint = known.join(values, query)?;
         let terms = walk.terms(&joint, step)?;
-        let terms = of_query(terms, self.config.langevin, walk)?;
+        let terms = of_query(terms, self.config.langevin, known)?;
         let (psi, lambda) = (self.config.psi, self.config.lambda);
         let noise = walk.draw(&joint, &terms)?.scale((psi * dt).sqrt());
         let xi = noise.add_scaled(&terms.preconditioned, 0.5 * psi * lambda * dt);
-        Ok(walk.query(&walk.drive.flow(&joint, &xi), query))
+        Ok(known.query(&walk.drive.flow(&joint, &xi), query))
     }
 
     /// The reverse step (with the Langevin move in it, in the hybrid scheme).
     fn advance(
         &self,
         walk: &mut Walk,
-        known: Option<&State>,
+        (known, values): (&Known, Option<&State>),
         query: &State,
         step: Step,
         dt: f64,
     ) -> Result<State> {
         let config = &self.config;
-        let joint = walk.join(known, query)?;
+        let joint = known.join(values, query)?;
         let terms = walk.terms(&joint, step)?;
         let (score, noise) = if config.hybrid {
             let schedule =
@@ -245,7 +215,7 @@ impl ConditionalLangevin {
         };
         let draw = walk.draw(&joint, &terms)?;
         let xi = rate.scale(dt).add_scaled(&draw, (noise * dt).sqrt());
-        Ok(walk.query(&walk.drive.flow(&joint, &xi), query))
+        Ok(known.query(&walk.drive.flow(&joint, &xi), query))
     }
 
     /// `lambda_t`, which rises from 1 at the prior to `lambda` at the data.
@@ -259,13 +229,13 @@ impl ConditionalLangevin {
     }
 
     /// The known values along one forward trajectory, at the times of the grid from the prior down.
-    fn path(&self, walk: &mut Walk, steps: &[Step]) -> Result<Vec<State>> {
-        let Some(mut state) = walk.known() else { return Ok(Vec::new()) };
+    fn path(walk: &mut Walk, known: &Known, steps: &[Step]) -> Result<Vec<State>> {
+        let Some(mut state) = known.values.clone() else { return Ok(Vec::new()) };
         let ends = steps.last().map(|step| step.to);
         let times: Vec<f64> = steps.iter().map(|step| step.from).chain(ends).collect();
         let (mut before, mut path) = (0.0, Vec::with_capacity(times.len()));
         for &t in times.iter().rev() {
-            state = walk.noised_from(&state, before, t)?;
+            state = noised(walk, &state, before, t)?;
             path.push(state.clone());
             before = t;
         }
@@ -316,19 +286,22 @@ impl Sampler for ConditionalLangevin {
         observer: &mut Observer,
     ) -> Result<Sampled> {
         self.accepts(process, model)?;
-        let _no_grad = tch::no_grad_guard();
         let config = &self.config;
         let steps = self.spacing.steps(process)?;
         // Nothing is asked about times below those that are trained.
         let least = process.time().start;
-        let (mut walk, mut query) = Walk::new(process, model, noise, start)?;
-        let path = match config.context {
-            Context::Path => self.path(&mut walk, &steps)?,
-            Context::Independent => Vec::new(),
-        };
+        let (known, mut query) = Known::of(process, start.clone())?;
+        let mut walk = Walk::new(process, model, noise);
         let on_path = config.context == Context::Path;
+        let path = if on_path {
+            tch::no_grad(|| Self::path(&mut walk, &known, &steps))?
+        } else {
+            Vec::new()
+        };
         let inner = if config.hybrid { 0 } else { config.inner_steps };
-        for (index, &step) in steps.iter().enumerate() {
+        let mut index = 0;
+        let mut state = walk.along(&steps, start, observer, |walk, _| {
+            let step = walk.step;
             let (t, s) = (step.from, step.to.max(least));
             let dt = step.length();
             let (advance, corrected_at, context_at) = match config.times {
@@ -336,9 +309,9 @@ impl Sampler for ConditionalLangevin {
                 Times::StepStart => (Step::at(t), t, t),
                 Times::StepEnd => (Step::at(s), s, t),
             };
-            let mut known = if on_path { along(&path, index) } else { walk.noised(t)? };
+            let mut values = if on_path { along(&path, index) } else { known.noised(walk, t)? };
             if config.predictor || config.hybrid {
-                query = self.advance(&mut walk, known.as_ref(), &query, advance, dt)?;
+                query = self.advance(walk, (&known, values.as_ref()), &query, advance, dt)?;
             }
             // The corrections belong to the time at which they are made: where the points are at a time that is not
             // trained (the end of a discrete process), there are none.
@@ -348,24 +321,27 @@ impl Sampler for ConditionalLangevin {
             let mut fresh = context_at != t;
             for _ in 0..if due { inner } else { 0 } {
                 if on_path {
-                    known = along(&path, if context_at == t { index } else { index + 1 });
+                    values = along(&path, if context_at == t { index } else { index + 1 });
                 } else if config.resample_context || fresh {
-                    known = walk.noised(context_at)?;
+                    values = known.noised(walk, context_at)?;
                     fresh = false;
                 }
                 let at = Step::at(corrected_at);
-                query = self.correct(&mut walk, known.as_ref(), &query, at, dt)?;
+                query = self.correct(walk, (&known, values.as_ref()), &query, at, dt)?;
             }
-            walk.tell(observer, index, steps.len(), &query)?;
-        }
+            index += 1;
+            Ok(known.shown(&query))
+        })?;
         if let (true, Some(last)) = (config.final_moves > 0, steps.last()) {
-            let known = walk.known();
             // The rate over the last step, seen from its end: that of the end itself may be zero.
             let step = Step { from: last.to.max(least), to: last.from };
+            let given = (&known, known.values.as_ref());
             for _ in 0..config.final_moves {
-                query = self.correct(&mut walk, known.as_ref(), &query, step, last.length())?;
+                query =
+                    tch::no_grad(|| self.correct(&mut walk, given, &query, step, last.length()))?;
             }
+            state = known.shown(&query);
         }
-        Ok(walk.end(&query))
+        Ok(walk.end(state))
     }
 }

@@ -18,11 +18,11 @@
 //! A model that is trained to see known values (the model `conditioned`) needs none of these: the query is noised alone,
 //! and any sampler serves.
 
+mod known;
 mod langevin;
 mod rejection;
 mod repaint;
 mod replacement;
-mod walk;
 
 pub use langevin::{ConditionalLangevinConfig, Context, Langevin, Tempering, Times};
 pub use rejection::RejectionConfig;

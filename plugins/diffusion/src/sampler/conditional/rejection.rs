@@ -1,6 +1,6 @@
 //! Rejection: samples of the joint law are kept where they agree with what is known.
 
-use super::walk::joins;
+use super::known::joins;
 use crate::observed;
 use isotropy_core::{
     Error, Noise, NoiseOperator, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,

@@ -1,10 +1,12 @@
 //! RePaint: reverse steps with the known values put in place, repeated after noise was added again.
 
-use super::walk::{Walk, joins, reverse_rate};
-use crate::integrate::grid::{Grid, Spacing};
+use super::known::{Known, joins, noised};
+use crate::sampler::rule::{Spacing, Walk};
+use crate::stepper_config;
 use isotropy_core::{
     ClosedForm, Error, Noise, NoisingProcess, Observer, Purpose, Result, Sampled, Sampler,
-    SamplerConfig, ScoreModel, State, Step, component, config, sampler::accept,
+    ScoreModel, State, Step, config,
+    sampler::{accept, reverse_rate},
 };
 
 /// The reverse step.
@@ -18,51 +20,29 @@ pub enum Reverse {
     Flow,
 }
 
-/// RePaint (Lugmayr et al. 2022, algorithm 1): after every `jump` reverse steps the query is noised back to where they
-/// began, by the exact transition of the process, and the steps are made again, `repeats` times in all. The known values
-/// are noised anew, independently, for each reverse step. With one repeat this is `replacement`.
-#[config(default)]
-#[derive(Clone)]
-pub struct RepaintConfig {
-    /// Number of steps, repeats not counted; null for all steps of a discrete process, 100 in continuous time.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub steps: Option<u32>,
-    /// How the times are spaced.
-    pub grid: Grid,
-    /// Exponent of the `karras` grid; positive.
-    #[schemars(range(min = 1e-3, max = 1e3))]
-    pub rho: f64,
-    /// Steps that are repeated together.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub jump: u32,
-    /// How often each step is made.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub repeats: u32,
-    /// The reverse step.
-    pub reverse: Reverse,
-}
-
-impl Default for RepaintConfig {
-    fn default() -> Self {
-        Self {
-            steps: None,
-            grid: Grid::Uniform,
-            rho: 7.0,
-            jump: 1,
-            repeats: 5,
-            reverse: Reverse::Sde,
-        }
+stepper_config! {
+    /// RePaint (Lugmayr et al. 2022, algorithm 1): after every `jump` reverse steps the query is noised back to where they
+    /// began, by the exact transition of the process, and the steps are made again, `repeats` times in all. The known values
+    /// are noised anew, independently, for each reverse step. With one repeat this is `replacement`. Repeats are not
+    /// counted among the `steps`.
+    RepaintConfig {
+        /// Steps that are repeated together.
+        #[schemars(range(min = 1, max = 1_000_000))]
+        jump: u32 = 1,
+        /// How often each step is made.
+        #[schemars(range(min = 1, max = 1_000_000))]
+        repeats: u32 = 5,
+        /// The reverse step.
+        reverse: Reverse = Reverse::Sde,
     }
-}
-
-#[component(
-    "repaint",
+    100, Uniform, "repaint",
     "query points given known ones, with steps repeated after noise was added again (RePaint)",
     r#"{"type": "repaint", "steps": 50, "repeats": 5}"#
-)]
-impl SamplerConfig for RepaintConfig {
-    fn build(&self) -> Result<Box<dyn Sampler>> {
-        let spacing = Spacing::new(self.steps, self.grid, self.rho)?;
+}
+
+impl RepaintConfig {
+    fn sampler(&self) -> Result<Box<dyn Sampler>> {
+        let spacing = self.spacing()?;
         for (pointer, value) in [("/jump", self.jump), ("/repeats", self.repeats)] {
             if value == 0 {
                 return Err(Error::config(pointer, "at least 1"));
@@ -79,9 +59,23 @@ struct Repaint {
 }
 
 impl Repaint {
-    fn reverse(&self, walk: &mut Walk, query: &State, step: Step) -> Result<State> {
-        let known = walk.noised(step.from)?;
-        let joint = walk.join(known.as_ref(), query)?;
+    /// The steps with their repeats; one that leads up in time is that of the noise between them.
+    fn steps(&self, process: &dyn NoisingProcess) -> Result<Vec<Step>> {
+        let mut made = Vec::new();
+        for jump in self.spacing.steps(process)?.chunks(self.config.jump as usize) {
+            for repeat in 0..self.config.repeats {
+                if repeat > 0 {
+                    made.push(Step { from: jump[jump.len() - 1].to, to: jump[0].from });
+                }
+                made.extend_from_slice(jump);
+            }
+        }
+        Ok(made)
+    }
+
+    fn reverse(&self, walk: &mut Walk, known: &Known, query: &State) -> Result<State> {
+        let step = walk.step;
+        let joint = known.join(known.noised(walk, step.from)?.as_ref(), query)?;
         let terms = walk.terms(&joint, step)?;
         let dt = step.length();
         let xi = match self.config.reverse {
@@ -91,7 +85,7 @@ impl Repaint {
             }
             Reverse::Flow => reverse_rate(&terms, 0.5).scale(dt),
         };
-        Ok(walk.query(&walk.drive.flow(&joint, &xi), query))
+        Ok(known.query(&walk.drive.flow(&joint, &xi), query))
     }
 }
 
@@ -123,23 +117,17 @@ impl Sampler for Repaint {
         observer: &mut Observer,
     ) -> Result<Sampled> {
         self.accepts(process, model)?;
-        let _no_grad = tch::no_grad_guard();
-        let steps = self.spacing.steps(process)?;
-        let (mut walk, mut query) = Walk::new(process, model, noise, start)?;
-        let mut done = 0;
-        for jump in steps.chunks(self.config.jump as usize) {
-            let (top, bottom) = (jump[0].from, jump[jump.len() - 1].to);
-            for repeat in 0..self.config.repeats {
-                if repeat > 0 {
-                    query = walk.noised_from(&query, bottom, top)?;
-                }
-                for &step in jump {
-                    query = self.reverse(&mut walk, &query, step)?;
-                }
-            }
-            done += jump.len();
-            walk.tell(observer, done - 1, steps.len(), &query)?;
-        }
-        Ok(walk.end(&query))
+        let (known, mut query) = Known::of(process, start.clone())?;
+        let mut walk = Walk::new(process, model, noise);
+        let state = walk.along(&self.steps(process)?, start, observer, |walk, _| {
+            let Step { from, to } = walk.step;
+            query = if from < to {
+                noised(walk, &query, from, to)?
+            } else {
+                self.reverse(walk, &known, &query)?
+            };
+            Ok(known.shown(&query))
+        })?;
+        Ok(walk.end(state))
     }
 }

@@ -212,24 +212,7 @@ pub fn planes(picture: DynamicImage, channels: usize) -> Vec<u8> {
 mod tests {
     use super::*;
     use image::{GrayImage, ImageFormat, Luma, Rgb};
-
-    /// A folder that goes away with its owner.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir()
-                .join(format!("isotropy-pictures-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
+    use tempfile::tempdir;
 
     const SMALL: PictureFormat = PictureFormat {
         channels: 3,
@@ -241,59 +224,61 @@ mod tests {
 
     #[test]
     fn planes_are_red_green_and_blue_by_rows() {
-        let folder = Folder::new("planes");
+        let folder = tempdir().unwrap();
         let picture = RgbImage::from_fn(3, 2, |x, y| {
             let k = (3 * y + x) as u8;
             Rgb([k, 100 + k, 200 + k])
         });
         for k in 0..40 {
-            picture.save(folder.0.join(format!("{k:02}.png"))).unwrap();
+            picture.save(folder.path().join(format!("{k:02}.png"))).unwrap();
         }
-        let files = find(&folder.0, false).unwrap().files;
+        let files = find(folder.path(), false).unwrap().files;
         assert_eq!(files.len(), 40);
-        let bytes = decode(&folder.0, &files, SMALL).unwrap().bytes;
+        let bytes = decode(folder.path(), &files, SMALL).unwrap().bytes;
         let one: Vec<u8> = (0..6).chain(100..106).chain(200..206).collect();
         assert_eq!(bytes, one.repeat(40));
         let grey = PictureFormat { channels: 1, ..SMALL };
         GrayImage::from_fn(3, 2, |x, y| Luma([(3 * y + x) as u8 * 40]))
-            .save(folder.0.join("grey.png"))
+            .save(folder.path().join("grey.png"))
             .unwrap();
-        let bytes = decode(&folder.0, &[folder.0.join("grey.png")], grey).unwrap().bytes;
+        let bytes = decode(folder.path(), &[folder.path().join("grey.png")], grey).unwrap().bytes;
         assert_eq!(bytes, [0, 40, 80, 120, 160, 200]);
     }
 
     #[test]
     fn the_first_bad_file_is_named() {
-        let folder = Folder::new("bad");
+        let folder = tempdir().unwrap();
         let picture = RgbImage::from_pixel(3, 2, Rgb([9, 9, 9]));
         for name in ["a.png", "b.png", "d.png"] {
-            picture.save(folder.0.join(name)).unwrap();
+            picture.save(folder.path().join(name)).unwrap();
         }
         let mut whole = std::io::Cursor::new(Vec::new());
         RgbImage::from_fn(3, 2, |x, y| Rgb([x as u8, y as u8, 7]))
             .write_to(&mut whole, ImageFormat::Png)
             .unwrap();
         let whole = whole.into_inner();
-        std::fs::write(folder.0.join("c.png"), &whole[..whole.len() / 2]).unwrap();
-        std::fs::write(folder.0.join("e.png"), "no picture").unwrap();
+        std::fs::write(folder.path().join("c.png"), &whole[..whole.len() / 2]).unwrap();
+        std::fs::write(folder.path().join("e.png"), "no picture").unwrap();
         let message = |error: Error| {
             assert_eq!(error.exit_code(), 3);
             error.to_string()
         };
-        let files = find(&folder.0, false).unwrap().files;
-        let text = message(decode(&folder.0, &files, SMALL).unwrap_err());
+        let files = find(folder.path(), false).unwrap().files;
+        let text = message(decode(folder.path(), &files, SMALL).unwrap_err());
         assert!(text.contains("c.png") && text.contains("decoded"), "{text}");
-        std::fs::remove_file(folder.0.join("c.png")).unwrap();
-        std::fs::remove_file(folder.0.join("e.png")).unwrap();
-        RgbImage::from_pixel(2, 2, Rgb([9, 9, 9])).save(folder.0.join("b.png")).unwrap();
-        let files = find(&folder.0, false).unwrap().files;
-        let text = message(decode(&folder.0, &files, SMALL).unwrap_err());
+        std::fs::remove_file(folder.path().join("c.png")).unwrap();
+        std::fs::remove_file(folder.path().join("e.png")).unwrap();
+        RgbImage::from_pixel(2, 2, Rgb([9, 9, 9])).save(folder.path().join("b.png")).unwrap();
+        let files = find(folder.path(), false).unwrap().files;
+        let text = message(decode(folder.path(), &files, SMALL).unwrap_err());
         assert!(text.contains("b.png: 2x2 pixels"), "{text}");
         let resized =
-            decode(&folder.0, &files, PictureFormat { resize: true, ..SMALL }).unwrap().bytes;
+            decode(folder.path(), &files, PictureFormat { resize: true, ..SMALL }).unwrap().bytes;
         assert!(resized.iter().all(|&byte| byte == 9));
-        assert!(message(find(&folder.0.join("nowhere"), true).unwrap_err()).contains("nowhere"));
-        std::fs::create_dir(folder.0.join("empty")).unwrap();
-        assert!(message(find(&folder.0.join("empty"), true).unwrap_err()).contains("no .png"));
+        assert!(
+            message(find(&folder.path().join("nowhere"), true).unwrap_err()).contains("nowhere")
+        );
+        std::fs::create_dir(folder.path().join("empty")).unwrap();
+        assert!(message(find(&folder.path().join("empty"), true).unwrap_err()).contains("no .png"));
     }
 }

@@ -1,10 +1,8 @@
-//! What the conditional samplers share: known points beside query points, noise for both, and a count of evaluations.
+//! What the conditional samplers share: known points beside query points, and noise for both.
 
 use crate::observed;
-use isotropy_core::{
-    Aliasing, Drive, Error, Noise, NoisingProcess, Observer, Result, Sampled, ScoreModel, State,
-    Step, Terms, Xi, sampler::times,
-};
+use crate::sampler::rule::Walk;
+use isotropy_core::{Aliasing, Drive, Error, NoisingProcess, Result, ScoreModel, State, Xi};
 use tch::Tensor;
 
 /// Refuses what cannot have known points put beside the query: models that see no other number of
@@ -25,99 +23,40 @@ pub(super) fn joins(process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Res
         .with_help("use a network over points, such as `point-attention`"))
 }
 
-/// A run: where it is evaluated, and with what.
-pub(super) struct Walk<'a> {
-    pub process: &'a dyn NoisingProcess,
-    pub drive: &'a dyn Drive,
-    model: &'a dyn ScoreModel,
-    noise: &'a mut dyn Noise,
+/// What is known in a run, beside the query.
+pub(super) struct Known {
     /// What the run started from, with everything that is known.
     start: State,
     /// The known points with their values; `None` where nothing is known.
-    known: Option<State>,
+    pub values: Option<State>,
     /// Both sets of points, made once: a process keeps what it found out about them.
     joint: State,
     /// Number of known points.
     count: i64,
-    evaluations: usize,
-    draws: u64,
 }
 
-impl<'a> Walk<'a> {
+impl Known {
     /// Known and query points of a starting state; the second is the query.
     ///
     /// # Errors
     /// When the observed fields do not fit one another.
-    pub fn new(
-        process: &'a dyn NoisingProcess,
-        model: &'a dyn ScoreModel,
-        noise: &'a mut dyn Noise,
-        start: State,
-    ) -> Result<(Self, State)> {
-        let drive = process.fields();
+    pub fn of(process: &dyn NoisingProcess, start: State) -> Result<(Self, State)> {
         let query = observed::query(&start);
-        let known = match observed::observed(&start)? {
-            Some(known) => Some(drive.lift(known)?),
+        let values = match observed::observed(&start)? {
+            Some(known) => Some(process.fields().lift(known)?),
             None => None,
         };
-        let joint = match &known {
+        let joint = match &values {
             Some(known) => observed::join(known, &query)?,
             None => query.clone(),
         };
         let count = observed::count(&start);
-        let walk = Self {
-            process,
-            drive,
-            model,
-            noise,
-            start,
-            known,
-            joint,
-            count,
-            evaluations: 0,
-            draws: 0,
-        };
-        Ok((walk, query))
-    }
-
-    /// Zero coefficients at a state, whose shapes its noise has.
-    fn shapes(&self, state: &State) -> Xi {
-        let zeros = |shape: Vec<i64>| {
-            let size: Vec<i64> = std::iter::once(state.batch_size()).chain(shape).collect();
-            Tensor::zeros(size, state.options())
-        };
-        Xi(self.drive.xi_shape(&state.spec()).into_iter().map(zeros).collect())
-    }
-
-    /// Noise of unit scale, coloured by the process.
-    fn unit(&mut self, state: &State) -> Result<Xi> {
-        let like = self.shapes(state);
-        self.draws += 1;
-        self.noise.unit(self.draws - 1, state, &like, self.process)
-    }
-
-    /// Noise scaled and coloured by terms, per square root of unit time.
-    pub fn draw(&mut self, state: &State, terms: &Terms) -> Result<Xi> {
-        self.draws += 1;
-        self.noise.draw(self.draws - 1, state, &terms.drift, &terms.noise, self.drive)
+        Ok((Self { start, values, joint, count }, query))
     }
 
     /// The known points at time `t`, with fresh noise: a draw from `p_t(. | y_c)`. Time 0 is before all noise.
-    pub fn noised(&mut self, t: f64) -> Result<Option<State>> {
-        let Some(known) = self.known.clone() else { return Ok(None) };
-        let z = self.unit(&known)?;
-        self.process.transition(&known, 0.0, t, &z).map(Some)
-    }
-
-    /// A state of known or query points taken from time `from` up to `to` by fresh noise.
-    pub fn noised_from(&mut self, state: &State, from: f64, to: f64) -> Result<State> {
-        let z = self.unit(state)?;
-        self.process.transition(state, from, to, &z)
-    }
-
-    /// The known points as they are.
-    pub fn known(&self) -> Option<State> {
-        self.known.clone()
+    pub fn noised(&self, walk: &mut Walk, t: f64) -> Result<Option<State>> {
+        self.values.as_ref().map(|known| noised(walk, known, 0.0, t)).transpose()
     }
 
     /// Known and query points in one state.
@@ -140,7 +79,7 @@ impl<'a> Walk<'a> {
 
     /// The query part of a joint state, with the query's own context.
     pub fn query(&self, joint: &State, like: &State) -> State {
-        if self.known.is_none() {
+        if self.values.is_none() {
             return joint.clone();
         }
         let mut query = observed::query_part(joint, self.count);
@@ -153,7 +92,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// When the coefficients do not belong to the index set.
     pub fn without_known(&self, joint: &Xi) -> Result<Xi> {
-        if self.known.is_none() {
+        if self.values.is_none() {
             return Ok(joint.clone());
         }
         let axis = self.joint.value.index_axis.unwrap_or(1);
@@ -171,42 +110,25 @@ impl<'a> Walk<'a> {
         Ok(Xi(joint.0.iter().map(clear).collect::<Result<_>>()?))
     }
 
-    /// What moves the points at an instant, by the model's prediction there.
-    pub fn terms(&mut self, state: &State, step: Step) -> Result<Terms> {
-        self.evaluations += 1;
-        let prediction = self.model.predict(state, &times(state, step), false)?;
-        self.process.terms(state, step, &prediction)
-    }
-
     /// The query with everything that is known, as a sampler hands it out.
     pub fn shown(&self, query: &State) -> State {
         let mut state = self.start.with_value(query.x().shallow_clone());
         state.lift.clone_from(&query.lift);
         state
     }
-
-    /// Tells an observer about a step.
-    pub fn tell(
-        &self,
-        observer: &mut Observer,
-        index: usize,
-        steps: usize,
-        query: &State,
-    ) -> Result<()> {
-        observer(index, steps, &self.shown(query))
-    }
-
-    /// The end of a run.
-    pub fn end(self, query: &State) -> Sampled {
-        Sampled { state: self.shown(query), evaluations: self.evaluations }
-    }
 }
 
-/// `score g^2 K S - f`, with a factor on the score alone.
-pub(super) fn reverse_rate(terms: &Terms, score: f64) -> Xi {
-    let rate = terms.preconditioned.scale(score).sub(&terms.drift);
-    match &terms.h {
-        Some(h) => rate.sub(h),
-        None => rate,
-    }
+/// A state of known or query points taken from time `from` up to `to` by fresh noise.
+pub(super) fn noised(walk: &mut Walk, state: &State, from: f64, to: f64) -> Result<State> {
+    let z = walk.unit(state, &zeros(walk.drive, state))?;
+    walk.process.transition(state, from, to, &z)
+}
+
+/// Zero coefficients at a state, whose shapes its noise has.
+fn zeros(drive: &dyn Drive, state: &State) -> Xi {
+    let zeros = |shape: Vec<i64>| {
+        let size: Vec<i64> = std::iter::once(state.batch_size()).chain(shape).collect();
+        Tensor::zeros(size, state.options())
+    };
+    Xi(drive.xi_shape(&state.spec()).into_iter().map(zeros).collect())
 }
