@@ -2,7 +2,7 @@
 //! without running it. One object, which they may keep.
 
 use crate::schedule::Family;
-use crate::{Kernel, NoiseOperator, Result, Scale, State, TimeDomain, Xi};
+use crate::{Kernel, NoiseOperator, Result, Scale, State, TimeDomain, Xi, bisect, broadcast};
 use tch::Tensor;
 
 /// The kernel `tau_t = mean(t) tau_0 + shift(t) end + std(t) L z` of a process, factor by factor in
@@ -54,9 +54,7 @@ pub trait KernelLaw: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// As for [`KernelLaw::at`].
     fn at_times(&self, state: &State, t: &Tensor) -> Result<Kernel> {
-        let mut shape = vec![1; state.x().dim()];
-        shape[0] = -1;
-        Ok(self.tensors(&t.reshape(&shape)))
+        Ok(self.tensors(&broadcast(t, state.x().dim())))
     }
 
     /// The known end that [`Kernel::shift`] multiplies, batch first: the limiting mean of an
@@ -81,11 +79,10 @@ pub trait KernelLaw: Send + Sync + std::fmt::Debug {
     /// The time at which [`KernelLaw::level`] takes a value, for grids that are spaced in it
     /// (Karras); by bisection, clamped to the time axis.
     fn time_of_level(&self, level: f64) -> Option<f64> {
-        let (mut low, mut high) = (self.time().start, self.time().end);
-        for _ in 0..60 {
-            let middle = 0.5 * (low + high);
-            if self.level(middle)? < level { low = middle } else { high = middle }
-        }
+        let time = self.time();
+        self.level(time.start)?;
+        let below = |t| self.level(t).is_some_and(|there| there < level);
+        let (low, high) = bisect(time.start, time.end, below);
         Some(0.5 * (low + high))
     }
 

@@ -8,6 +8,7 @@
 //! points), [`NoisingProcess`], [`ScoreModel`], [`Sampler`] and [`Dataset`]. Beside them stand
 //! [`Objective`], [`Metric`], [`Plot`], [`Schedule`] and [`CovarianceKernel`]. Everything is batched: axis 0 is the batch.
 
+mod bisection;
 pub mod covariance;
 pub mod dataset;
 mod error;
@@ -27,6 +28,7 @@ pub mod state;
 pub mod streams;
 mod xi;
 
+pub use bisection::bisect;
 pub use covariance::{CovarianceKernel, Gram, Hyperparameter, Invariance};
 pub use dataset::{Dataset, LoadContext, Split};
 pub use error::{Error, Result};
@@ -50,7 +52,7 @@ pub use sampler::{FreshNoise, Noise, Observer, RecordingNoise, Sampled, Sampler}
 pub use schedule::Schedule;
 pub use state::{Field, FieldSpec, Fields, Moves, State, StateSpec};
 pub use streams::{Stream, Streams};
-pub use xi::{Element, Xi};
+pub use xi::{Element, Xi, broadcast, broadcast_mask};
 
 // The macros of this crate expand to paths through it, so that a plugin needs no further line.
 pub use isotropy_derive::{component, config};

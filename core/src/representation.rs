@@ -147,6 +147,24 @@ pub trait Drive: Representation {
     ) -> Result<Xi>;
 }
 
+impl dyn Drive + '_ {
+    /// Coefficients that do not move the points of a state.
+    pub fn zeros(&self, state: &State) -> Xi {
+        self.filled(state, |size| Tensor::zeros(size, state.options()))
+    }
+
+    /// Standard normal coefficients at every point of a state, in all directions of the frame.
+    pub fn normal(&self, state: &State, stream: &mut Stream) -> Xi {
+        self.filled(state, |size| stream.normal(size, state.options()))
+    }
+
+    fn filled(&self, state: &State, mut fill: impl FnMut(&[i64]) -> Tensor) -> Xi {
+        let batch = [state.batch_size()];
+        let shapes = self.xi_shape(&state.spec()).into_iter();
+        Xi(shapes.map(|shape| fill(&[&batch, shape.as_slice()].concat())).collect())
+    }
+}
+
 /// What one factor of a frame of algebra generators moves points on. Horizontal coefficients of norm
 /// 1 (over the last axis) move a point at unit speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -47,11 +47,7 @@ pub trait Schedule: Send + Sync + std::fmt::Debug {
             let (mean, std) = self.at(u);
             std / mean
         };
-        let (mut low, mut high) = (0.0, 1.0);
-        for _ in 0..60 {
-            let middle = 0.5 * (low + high);
-            if noise(middle) < level { low = middle } else { high = middle }
-        }
+        let (low, high) = crate::bisect(0.0, 1.0, |u| noise(u) < level);
         0.5 * (low + high)
     }
 }

@@ -95,6 +95,28 @@ impl Xi {
     }
 }
 
+/// A number for each point of a batch, `[B]` or `[B, 1]`, with as many axes as what it multiplies:
+/// `[B, 1, ..]`.
+pub fn broadcast(numbers: &Tensor, axes: usize) -> Tensor {
+    if numbers.dim() == axes {
+        return numbers.shallow_clone();
+    }
+    let mut shape = vec![1; axes];
+    shape[0] = -1;
+    numbers.reshape(&shape)
+}
+
+/// A mask `[B, N]` over an index set in a shape that broadcasts against coefficients `[B, N, ..]`;
+/// `None` when the coefficients do not belong to the index set (those of a rigid body).
+pub fn broadcast_mask(mask: &Tensor, coefficients: &Tensor) -> Option<Tensor> {
+    let (mask_shape, mut shape) = (mask.size(), coefficients.size());
+    if shape.len() < 2 || shape[..2] != mask_shape[..] {
+        return None;
+    }
+    shape[2..].fill(1);
+    Some(mask.view(shape.as_slice()).to_kind(coefficients.kind()))
+}
+
 /// An element of a group: one tensor per factor, the batch leading. What a factor looks like is the
 /// group's business (an angle `[.., 1]`, a rotation matrix `[.., 3, 3]`, an index `[..]`).
 #[derive(Debug)]

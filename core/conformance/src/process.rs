@@ -12,7 +12,7 @@ use super::CheckResult;
 use super::measure::{Found, KINDS, Table, broken, cpu, exact, relative, relative_xi, worse};
 use isotropy_core::{
     FlowCoordinates, Kernel, NoiseOperator, NoisingProcess, Prediction, PredictionKind,
-    Representation, Result, Root, Scale, State, Step, Streams, Xi,
+    Representation, Result, Root, Scale, State, Step, Streams, Xi, broadcast_mask,
 };
 use tch::{Kind, Tensor};
 
@@ -201,24 +201,15 @@ impl Subject<'_> {
         let z = like.map(|a| stream.normal(&a.size(), (a.kind(), a.device())));
         let z = self.process.fields().horizontal(state, &z);
         let (Some(mask), Some(1)) = (state.mask(), state.value.index_axis) else { return z };
-        z.map(|a| {
-            let mut shape = vec![1; a.dim()];
-            shape[..2].copy_from_slice(&mask.size());
+        z.map(|a| match broadcast_mask(mask, a) {
+            Some(mask) => a * mask,
             // Coefficients without the index axis belong to all points together.
-            if a.size().get(1) != Some(&shape[1]) {
-                return a.shallow_clone();
-            }
-            a * mask.to_kind(a.kind()).reshape(&shape)
+            None => a.shallow_clone(),
         })
     }
 
     fn shapes(&self, state: &State) -> Xi {
-        let shapes = self.process.fields().xi_shape(&state.spec());
-        let zeros = shapes.into_iter().map(|mut shape| {
-            shape.insert(0, state.batch_size());
-            Tensor::zeros(&shape, state.options())
-        });
-        Xi(zeros.collect())
+        self.process.fields().zeros(state)
     }
 
     /// A prediction that says the score is zero: what is left of the terms is the forward process.

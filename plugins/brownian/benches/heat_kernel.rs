@@ -57,10 +57,8 @@ fn steps(criterion: &mut Criterion) {
         let process = process.build(drive.build().expect("a drive")).expect("a process");
         let mut stream = Streams::new(0).stream("bench", 1);
         let start = process.drive().sample_state(1000, options, &mut stream).expect("states");
-        let shapes = process.fields().xi_shape(&start.spec());
-        let score =
-            shapes.iter().map(|s| stream.normal(&[&[1000], s.as_slice()].concat(), options));
-        let prediction = Prediction::one(PredictionKind::PreconditionedScore, Xi(score.collect()));
+        let score = process.fields().normal(&start, &mut stream);
+        let prediction = Prediction::one(PredictionKind::PreconditionedScore, score);
         let mut noise = FreshNoise::new(&Streams::new(0), "bench");
         let step = Step { from: 50.0, to: 49.0 };
         criterion.bench_function(&format!("{name}: sampler step, 1,000 points"), |bencher| {

@@ -89,11 +89,7 @@ impl Subject<'_> {
         let t = self.time(0.8);
         let (clean, perturbed) = self.perturb(POINTS, t)?;
         let fields = self.process.fields();
-        let shapes = fields.xi_shape(&clean.spec());
-        let zeros = |shape: &Vec<i64>| {
-            Tensor::zeros([&[POINTS], shape.as_slice()].concat(), clean.options())
-        };
-        let zero = Prediction::one(PredictionKind::Score, Xi(shapes.iter().map(zeros).collect()));
+        let zero = Prediction::one(PredictionKind::Score, fields.zeros(&clean));
         // From the first time on, by the process's own transition to it.
         let start = self.process.time().start;
         let mut stream = self.streams.stream("heat walk", 0);

@@ -11,8 +11,8 @@ use isotropy_core::schedule::Family;
 use isotropy_core::{
     ClosedForm, ClosedForms, Element, Error, Homogeneous, Kernel, KernelLaw, NoiseOperator,
     NoisingProcess, Perturbed, Prediction, PredictionKind, ProcessConfig, Representation, Result,
-    Scale, ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, component,
-    config, probe_symmetry,
+    Scale, ScheduleConfig, Space, State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, broadcast,
+    component, config, probe_symmetry,
 };
 use isotropy_diffusion::clock::Clock;
 use isotropy_diffusion::schedule::{CosineConfig, GeometricConfig};
@@ -213,30 +213,13 @@ impl Brownian {
     }
 
     fn white(&self, state: &State, stream: &mut Stream) -> Xi {
-        let shapes = self.fields().xi_shape(&state.spec());
-        let normal = |shape: Vec<i64>| {
-            stream.normal(&[&[state.batch_size()], shape.as_slice()].concat(), state.options())
-        };
-        let z = Xi(shapes.into_iter().map(normal).collect());
-        self.fields().horizontal(state, &z)
+        self.fields().horizontal(state, &self.fields().normal(state, stream))
     }
 
     /// The score that a prediction stands for, horizontal.
     fn score(&self, state: &State, t: f64, prediction: &Prediction) -> Result<Xi> {
         let score = self.scales.scales(t).score(prediction, None)?;
         Ok(self.fields().horizontal(state, &score))
-    }
-}
-
-/// `[B, 1]` with as many axes as asked for.
-fn spread(scale: &Tensor, axes: usize) -> Tensor {
-    match axes {
-        2 => scale.shallow_clone(),
-        axes => {
-            let mut shape = vec![1; axes];
-            shape[0] = -1;
-            scale.reshape(&shape)
-        }
     }
 }
 
@@ -265,7 +248,7 @@ impl NoisingProcess for Brownian {
         for (k, (factor, z)) in self.factors.iter().zip(&z.0).enumerate() {
             match factor {
                 Factor::Compact(kernel) => {
-                    let eps = spread(&self.scales.compact.gather(t, clean.options()), z.dim());
+                    let eps = broadcast(&self.scales.compact.gather(t, clean.options()), z.dim());
                     let (displacement, pull) = kernel.noise(z, &eps);
                     xi.push(displacement);
                     noise.push(pull);
@@ -274,7 +257,7 @@ impl NoisingProcess for Brownian {
                 }
                 Factor::Flat => {
                     let (mean, std) = self.scales.flat.gather(t, clean.options());
-                    let (mean, std) = (spread(&mean, z.dim()), spread(&std, z.dim()));
+                    let (mean, std) = (broadcast(&mean, z.dim()), broadcast(&std, z.dim()));
                     let place = self.homogeneous().flat(clean, k)?;
                     xi.push((place * (&mean - 1.0)).addcmul(&std, z));
                     noise.push(z.shallow_clone());
@@ -375,13 +358,9 @@ impl NoisingProcess for Brownian {
         symmetry.accepts(spec)?;
         let (fields, homogeneous) = (self.fields(), self.homogeneous());
         probe_symmetry(fields, symmetry, spec, |state| {
-            let shapes = fields.xi_shape(&state.spec());
-            let parts = self.factors.iter().zip(shapes).enumerate();
-            let drift = parts.map(|(k, (factor, shape))| match factor {
-                Factor::Compact(_) => Ok(Tensor::zeros(
-                    [&[state.batch_size()], shape.as_slice()].concat(),
-                    state.options(),
-                )),
+            let parts = self.factors.iter().zip(fields.zeros(state).0).enumerate();
+            let drift = parts.map(|(k, (factor, zeros))| match factor {
+                Factor::Compact(_) => Ok(zeros),
                 Factor::Flat => Ok(homogeneous.flat(state, k)? * -0.5),
             });
             Ok(Xi(drift.collect::<Result<Vec<_>>>()?))

@@ -256,11 +256,7 @@ fn the_reverse_equation_ends_in_the_data() {
 
 /// A turn about the first axis of the frame by 0.25.
 fn shift(case: &Case, state: &State) -> Xi {
-    let shapes = case.process.fields().xi_shape(&state.spec());
-    let xi = Xi(shapes
-        .iter()
-        .map(|s| Tensor::zeros([&[state.batch_size()], s.as_slice()].concat(), F64))
-        .collect());
+    let xi = case.process.fields().zeros(state);
     let _ = xi.0[0].narrow(1, 0, 1).fill_(0.25);
     xi
 }
@@ -281,10 +277,7 @@ fn data(case: &Case, count: i64, streams: &Streams) -> State {
     let scale = scales.index_select(0, &index);
     let fields = case.process.fields();
     let spaces = fields.homogeneous().unwrap().spaces();
-    let shapes = fields.xi_shape(&centre.spec());
-    let z =
-        Xi(shapes.iter().map(|s| stream.normal(&[&[count], s.as_slice()].concat(), F64)).collect());
-    let z = fields.horizontal(&centre, &z);
+    let z = fields.horizontal(&centre, &fields.normal(&centre, &mut stream));
     let xi = spaces.iter().zip(&z.0).map(|(space, z)| match space {
         Space::Flat => z * scale.narrow(1, 0, 1),
         space => HeatKernel::new(*space).unwrap().noise(z, &scale.clamp_min(1e-6)).0,

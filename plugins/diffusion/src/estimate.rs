@@ -2,6 +2,7 @@
 
 use isotropy_core::{
     Error, Field, FlowCoordinates, NoisingProcess, Prediction, PredictionKind, Result, State,
+    broadcast,
 };
 use tch::Tensor;
 
@@ -24,9 +25,7 @@ pub fn clean(
             Error::Unsupported(format!("{} has no Gaussian kernel", process.name()))
         })?;
         let tau = coordinates.unwrapped(state);
-        let mut shape = vec![1; tau.0[0].dim()];
-        shape[0] = -1;
-        let kernel = kernel.tensors(&t.to_kind(tau.options().0).view(shape.as_slice()));
+        let kernel = kernel.tensors(&broadcast(&t.to_kind(tau.options().0), tau.0[0].dim()));
         let end = process.known_end(state)?;
         kernel.clean(prediction, &kernel.centred(&tau, end.as_ref()))?
     };

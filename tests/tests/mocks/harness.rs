@@ -98,10 +98,7 @@ pub fn assert_close(what: &str, a: &Tensor, b: &Tensor, tolerance: f64) {
 }
 
 pub fn random_xi(drive: &dyn Drive, state: &State, name: &str) -> Xi {
-    let mut stream = stream(name);
-    let shapes = drive.xi_shape(&state.spec());
-    let batch = state.batch_size();
-    Xi(shapes.iter().map(|s| stream.normal(&[&[batch], s.as_slice()].concat(), F64)).collect())
+    drive.normal(state, &mut stream(name))
 }
 
 impl Row {

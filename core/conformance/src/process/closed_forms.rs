@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::measure::{Found, broken};
-use isotropy_core::{ClosedForm, Prediction, PredictionKind, Result, Step, Xi};
+use isotropy_core::{ClosedForm, Prediction, PredictionKind, Result, Step};
 use tch::{Kind, Tensor};
 
 impl Subject<'_> {
@@ -19,10 +19,7 @@ impl Subject<'_> {
         let times = Tensor::full([4], from, clean.options());
         let mut stream = self.streams.stream("check closed forms", 0);
         let noisy = self.process.perturb(&clean, &times, &mut stream)?.noisy;
-        let shapes = self.process.fields().xi_shape(&noisy.spec()).into_iter();
-        let zero: Xi = Xi(shapes
-            .map(|shape| Tensor::zeros([&[4], shape.as_slice()].concat(), noisy.options()))
-            .collect());
+        let zero = self.process.fields().zeros(&noisy);
         let prediction = Prediction::one(kind, zero.clone());
         let step = Step { from, to };
         let forms = self.process.closed_forms();

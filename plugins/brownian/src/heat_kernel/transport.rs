@@ -113,10 +113,6 @@ fn invert(space: Space, eps: f64, levels: &[Level]) -> Vec<f64> {
 fn within([a, b, c]: [f64; 3], wanted: f64) -> f64 {
     let (linear, square) = (-3.0 * a + 4.0 * b - c, 2.0 * a - 4.0 * b + 2.0 * c);
     let integral = |x: f64| x * (a + x * (linear / 2.0 + x * square / 3.0));
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if integral(middle) < wanted { low = middle } else { high = middle }
-    }
+    let (low, high) = isotropy_core::bisect(0.0, 1.0, |x| integral(x) < wanted);
     0.5 * (low + high)
 }

@@ -116,7 +116,7 @@ impl Probes {
         at_once: Option<u32>,
         stream: &mut Stream,
     ) -> Result<Self> {
-        let like = no_motion(drive, state);
+        let like = drive.zeros(state);
         if kind == Divergence::Exact {
             return Ok(Self::over(Vectors::Basis(like), state, at_once));
         }
@@ -165,11 +165,11 @@ impl Probes {
         at_once: Option<u32>,
     ) -> Result<Self> {
         let vectors = match &self.vectors {
-            Vectors::Basis(_) => Vectors::Basis(no_motion(drive, part)),
+            Vectors::Basis(_) => Vectors::Basis(drive.zeros(part)),
             Vectors::Drawn(drawn) => {
                 let axis = part.value.index_axis.ok_or_else(no_index_set)?;
                 let points = part.index_size().ok_or_else(no_index_set)?;
-                let like = no_motion(drive, part);
+                let like = drive.zeros(part);
                 let narrow = |(all, like): (&Tensor, &Tensor)| {
                     let found = like.size().get(axis).copied();
                     if found != Some(points) {
@@ -261,15 +261,6 @@ fn repeated(tensor: &Tensor, copies: i64) -> Tensor {
     tensor.repeat(&times)
 }
 
-/// Zeros shaped as the coefficients at a state.
-pub(super) fn no_motion(drive: &dyn Drive, state: &State) -> Xi {
-    let zeros = |shape: Vec<i64>| {
-        let size: Vec<i64> = std::iter::once(state.batch_size()).chain(shape).collect();
-        Tensor::zeros(size, state.options())
-    };
-    Xi(drive.xi_shape(&state.spec()).into_iter().map(zeros).collect())
-}
-
 /// The velocity of the flow, in two parts.
 pub(super) trait Velocity {
     /// The prediction that it is made of.
@@ -333,7 +324,7 @@ fn copied(
     tch::with_grad(|| {
         let pass = &probes.copied;
         let copies = pass.copies(state);
-        let u = no_motion(drive, &copies).map(|a| a.set_requires_grad(true));
+        let u = drive.zeros(&copies).map(|a| a.set_requires_grad(true));
         let moved = drive.flow(&copies, &u);
         let all = velocity.of(&moved, &velocity.predict(&moved)?)?;
         let batch = state.batch_size();
@@ -374,7 +365,7 @@ fn shared(
     let head = repeated(prediction.heads[0].single(), pass.at_once);
     for vectors in probes.chunks(pass) {
         tch::with_grad(|| -> Result<()> {
-            let u = no_motion(drive, &copies).map(|a| a.set_requires_grad(true));
+            let u = drive.zeros(&copies).map(|a| a.set_requires_grad(true));
             let head = head.detach().set_requires_grad(true);
             let moved = drive.flow(&copies, &u);
             let prediction = Prediction::one(prediction.kind, head.shallow_clone());

@@ -87,11 +87,7 @@ fn moves_predictions(
 ) -> Result<()> {
     let state = State::random(spec, 1, tch::kind::DOUBLE_CPU, &mut Stream::probe());
     let (moved, elements) = orbit(symmetry, &drive.lift(state)?)?;
-    let shapes = drive.xi_shape(&moved.spec()).into_iter();
-    let still = shapes.map(|shape| {
-        Tensor::zeros([&[moved.batch_size()], shape.as_slice()].concat(), moved.options())
-    });
-    drive.transport(symmetry, &elements, &moved, &Xi(still.collect())).map(|_| ())
+    drive.transport(symmetry, &elements, &moved, &drive.zeros(&moved)).map(|_| ())
 }
 
 struct GroupAveraged {

@@ -2,7 +2,7 @@
 
 use isotropy_core::{
     Error, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind, Result, ScoreModel,
-    State, Xi, component, config,
+    State, Xi, broadcast, component, config,
 };
 use std::sync::Arc;
 use tch::Tensor;
@@ -93,9 +93,7 @@ impl ScoreModel for Clamped {
             None => prediction.heads[0].clone(),
             Some(kernel) => {
                 let x = state.x();
-                let mut shape = vec![1; x.dim()];
-                shape[0] = -1;
-                let kernel = kernel.tensors(&t.to_kind(x.kind()).view(shape.as_slice()));
+                let kernel = kernel.tensors(&broadcast(&t.to_kind(x.kind()), x.dim()));
                 kernel.clean(&prediction, &Xi::from(x.shallow_clone()))?
             }
         };

@@ -9,7 +9,7 @@
 use super::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
     Error, FlowCoordinates, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind,
-    Representation, Result, ScoreModel, State, Xi, component, config,
+    Representation, Result, ScoreModel, State, Xi, broadcast, component, config,
 };
 use std::sync::Arc;
 use tch::Tensor;
@@ -131,9 +131,7 @@ impl ScoreModel for Edm {
         let mut parts = Vec::with_capacity(tau.0.len());
         let mut label = None;
         for (k, factor) in tau.0.iter().enumerate() {
-            let mut shape = vec![1; factor.dim()];
-            shape[0] = -1;
-            let kernel = self.kernel.tensors(&t.to_kind(kind).view(shape.as_slice()));
+            let kernel = self.kernel.tensors(&broadcast(&t.to_kind(kind), factor.dim()));
             let from = centred(&kernel, &tau, self.end.as_ref());
             let mean = tensor(&kernel.mean[k], factor);
             let level = tensor(&kernel.std[k], factor) / &mean;
@@ -174,9 +172,7 @@ impl ScoreModel for Edm {
         let tau = self.coordinates().unwrapped(state);
         let (kind, device) = tau.options();
         let factors = tau.0.iter().enumerate().map(|(k, factor)| {
-            let mut shape = vec![1; factor.dim()];
-            shape[0] = -1;
-            let kernel = self.kernel.tensors(&t.to_kind(kind).view(shape.as_slice()));
+            let kernel = self.kernel.tensors(&broadcast(&t.to_kind(kind), factor.dim()));
             let sigma = std_of(&kernel, k, factor) / tensor(&kernel.mean[k], factor);
             let data = Tensor::from_slice(&self.data[k]).to_kind(kind).to_device(device);
             EdmScales::new(&sigma, &data).out

@@ -5,7 +5,8 @@
 use super::times::{Draws, Times};
 use isotropy_core::{
     Columns, Drive, Error, Kernel, Loss, LossContext, NoisingProcess, Objective, ObjectiveConfig,
-    PredictionKind, Regression, Result, Root, Scale, ScoreModel, State, Xi, component, config,
+    PredictionKind, Regression, Result, Root, Scale, ScoreModel, State, Xi, broadcast_mask,
+    component, config,
 };
 use tch::{Reduction, Tensor};
 
@@ -22,13 +23,13 @@ pub struct DenoisingConfig {
     /// How the times of a batch are drawn.
     pub times: Times,
     /// How the errors at the points of a set add up.
-    pub points: Points,
+    pub points: PointReduction,
 }
 
 /// How the errors at the points of a set (a function, a molecule) add up.
 #[config]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Points {
+pub enum PointReduction {
     /// Every point counts alike, a set by its number of points.
     #[default]
     Sum,
@@ -154,10 +155,10 @@ impl Denoising {
                     pair = both(&|x| x * &weight, pair);
                 }
             }
-            if let Some(mask) = batch.mask().and_then(|mask| broadcast(mask, &pair.0)) {
+            if let Some(mask) = batch.mask().and_then(|mask| broadcast_mask(mask, &pair.0)) {
                 pair = both(&|x| x * &mask, pair);
             }
-            if self.config.points == Points::Mean
+            if self.config.points == PointReduction::Mean
                 && let Some(share) = share(batch, &pair.0)
             {
                 let weight = match self.config.error {
@@ -208,17 +209,6 @@ fn projection(fields: &dyn Drive, state: &State, like: &Xi) -> Option<Tensor> {
     Some(Tensor::stack(&images, 2))
 }
 
-/// The mask `[B, N]` in a shape that broadcasts against coefficients `[B, N, ..]`; `None` when the
-/// coefficients do not belong to the index set (those of a rigid body).
-fn broadcast(mask: &Tensor, coefficients: &Tensor) -> Option<Tensor> {
-    let (mask_shape, mut shape) = (mask.size(), coefficients.size());
-    if shape.len() < 2 || shape[..2] != mask_shape[..] {
-        return None;
-    }
-    shape[2..].fill(1);
-    Some(mask.view(shape.as_slice()).to_kind(coefficients.kind()))
-}
-
 /// What a point counts in a mean over its set, `1 / n` with `n` the points that are there (1 where
 /// there are none), in a shape that broadcasts against coefficients `[B, N, ..]`; `None` when the
 /// coefficients do not belong to the index set.
@@ -227,7 +217,7 @@ fn share(state: &State, coefficients: &Tensor) -> Option<Tensor> {
         Some(mask) => mask.shallow_clone(),
         None => Tensor::ones([state.batch_size(), state.index_size()?], state.options()),
     };
-    let there = broadcast(&ones, coefficients)?;
+    let there = broadcast_mask(&ones, coefficients)?;
     Some(there.sum_dim_intlist(1, true, None).clamp_min(1.0).reciprocal())
 }
 
@@ -303,7 +293,7 @@ impl Objective for Denoising {
             Weighting::Unit => false,
             Weighting::Edm(_) => true,
         };
-        let averaged = self.config.points == Points::Mean && states.index_size().is_some();
+        let averaged = self.config.points == PointReduction::Mean && states.index_size().is_some();
         let masked = states.mask().is_some();
         if weighted || averaged || masked || self.config.error != ErrorNorm::Squared {
             return Ok(None);

@@ -13,7 +13,7 @@
 use crate::model::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
     Aliasing, Error, FlowCoordinates, Kernel, KernelLaw, ModelConfig, ModelContext, Prediction,
-    PredictionKind, Representation, Result, ScoreModel, State, Xi, component, config,
+    PredictionKind, Representation, Result, ScoreModel, State, Xi, broadcast, component, config,
 };
 use std::f64::consts::PI;
 use std::sync::Arc;
@@ -212,9 +212,7 @@ impl ScoreModel for MixtureTau {
     fn predict(&self, state: &State, t: &Tensor, _train: bool) -> Result<Prediction> {
         let tau = self.coordinates().unwrapped(state);
         let shape = tau.single().size();
-        let mut lead = vec![1; shape.len()];
-        lead[0] = -1;
-        let kernel = self.kernel.tensors(&t.to_kind(tau.options().0).view(lead.as_slice()));
+        let kernel = self.kernel.tensors(&broadcast(&t.to_kind(tau.options().0), shape.len()));
         if self.predicts == PredictionKind::Field {
             return Ok(self.field(state, &kernel));
         }

@@ -4,9 +4,9 @@ use super::anchor::{Anchor, visible};
 use super::law::Law;
 use crate::clock::Clock;
 use isotropy_core::{
-    ClosedForm, ClosedForms, Drive, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
+    ClosedForm, ClosedForms, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
     NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
-    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, config,
+    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, broadcast, config,
     probe_symmetry, schedule::Family,
 };
 use std::f64::consts::PI;
@@ -275,28 +275,6 @@ fn unfolded(xi: Xi, eps: &Xi) -> Xi {
     xi.zip(eps, |a, eps| a * eps)
 }
 
-/// Standard normal coefficients for every point of a state.
-pub(super) fn white(fields: &dyn Drive, state: &State, stream: &mut Stream) -> Xi {
-    let shapes = fields.xi_shape(&state.spec());
-    let normal = |shape: Vec<i64>| {
-        let size: Vec<i64> = std::iter::once(state.batch_size()).chain(shape).collect();
-        stream.normal(&size, state.options())
-    };
-    Xi(shapes.into_iter().map(normal).collect())
-}
-
-/// Puts `[B, 1]` in a shape that broadcasts against `like`.
-pub(super) fn broadcast(scale: &Tensor, like: &Tensor) -> Tensor {
-    match like.dim() {
-        2 => scale.shallow_clone(),
-        dim => {
-            let mut shape = vec![1; dim];
-            shape[0] = -1;
-            scale.reshape(&shape)
-        }
-    }
-}
-
 impl NoisingProcess for Gaussian {
     fn name(&self) -> String {
         let law = if self.anchor.is_some() { "Ornstein-Uhlenbeck" } else { self.law.name() };
@@ -319,7 +297,7 @@ impl NoisingProcess for Gaussian {
 
         let (mean, std) = self.law.tensors(self.clock.gather(t, clean.options()));
         let each = |scale: &Tensor| -> Vec<Tensor> {
-            clean_tau.0.iter().map(|tau| broadcast(scale, tau)).collect()
+            clean_tau.0.iter().map(|tau| broadcast(scale, tau.dim())).collect()
         };
         let (mean, std) = (each(&mean), each(&std));
         let (centre, coloured) = (self.centre(clean)?, self.coloured(&noise));
@@ -362,7 +340,7 @@ impl NoisingProcess for Gaussian {
             Prior::Origin => template.clone(),
             Prior::Template => self.fields().lift(template.clone())?,
         };
-        let z = self.fields().horizontal(&template, &white(self.fields(), &template, stream));
+        let z = self.fields().horizontal(&template, &self.fields().normal(&template, stream));
         let mut xi = self.coloured(&z).scale(self.prior_std());
         if let Some(centre) = self.centre(&template)? {
             xi = xi.add(&centre);

@@ -2,12 +2,12 @@
 
 use super::CoordinateLaw;
 use super::anchor::{fits, row, visible};
-use super::gaussian::{broadcast, coordinates_of, white};
+use super::gaussian::coordinates_of;
 use crate::clock::Clock;
 use isotropy_core::{
     ClosedForm, ClosedForms, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
     NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
-    State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, probe_symmetry,
+    State, StateSpec, Step, Stream, Terms, TimeDomain, Xi, broadcast, probe_symmetry,
 };
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -32,7 +32,7 @@ pub struct Simulated {
 
 /// The law of the last simulated step: `tau_t = tau + sqrt(B(t) / n) S z`.
 #[derive(Debug)]
-struct LastStep {
+struct LastStepLaw {
     clock: Arc<Clock>,
     /// The number `n` of simulated steps.
     steps: f64,
@@ -44,7 +44,7 @@ fn roots(scales: &[Vec<f64>]) -> Vec<Option<Root>> {
     scales.iter().map(|scale| Some(Root::diagonal(Tensor::from_slice(scale)))).collect()
 }
 
-impl KernelLaw for LastStep {
+impl KernelLaw for LastStepLaw {
     fn time(&self) -> &TimeDomain {
         &self.clock.time
     }
@@ -95,7 +95,7 @@ impl Simulated {
         let options = (Kind::Double, Device::Cpu);
         if let Some(state) = process.drive.sample_state(2, options, &mut stream) {
             let state = process.fields().lift(state)?;
-            let z = white(process.fields(), &state, &mut stream);
+            let z = process.fields().normal(&state, &mut stream);
             let hidden = z.sub(&process.fields().horizontal(&state, &z)).square_norm();
             if state.mask().is_none() && hidden.max().double_value(&[]) > 1e-12 {
                 return Err(Error::config(
@@ -136,9 +136,9 @@ impl Simulated {
         self.numbers().iter().map(|list| row(list, options)).collect()
     }
 
-    fn law(&self) -> LastStep {
+    fn law(&self) -> LastStepLaw {
         let (clock, steps) = (Arc::clone(&self.clock), self.steps as f64);
-        LastStep { clock, steps, scales: self.numbers() }
+        LastStepLaw { clock, steps, scales: self.numbers() }
     }
 
     /// `S^2 grad log pi / 2`, in the visible directions.
@@ -183,14 +183,14 @@ impl NoisingProcess for Simulated {
         let mut tau = coordinates.unwrapped(clean);
         let (mean, _) = self.clock.gather(t, clean.options());
         let length = mean.log() * (-2.0 / self.steps as f64);
-        let length: Vec<Tensor> = tau.0.iter().map(|tau| broadcast(&length, tau)).collect();
+        let length: Vec<Tensor> = tau.0.iter().map(|tau| broadcast(&length, tau.dim())).collect();
         let std: Vec<Tensor> = length.iter().map(Tensor::sqrt).collect();
         let times = |xi: &Xi, scale: &[Tensor]| {
             Xi(xi.0.iter().zip(scale).map(|(xi, scale)| xi * scale).collect())
         };
         let mut noise = tau.zeros_like();
         for step in 1..=self.steps {
-            noise = fields.horizontal(clean, &white(fields, clean, stream));
+            noise = fields.horizontal(clean, &fields.normal(clean, stream));
             let kick = times(&self.coloured(&noise), &std);
             let here = self.pull(clean, &tau);
             let ahead = tau.add(&times(&here, &length)).add(&kick);
@@ -220,7 +220,7 @@ impl NoisingProcess for Simulated {
     fn prior(&self, template: &State, stream: &mut Stream) -> Result<State> {
         let shapes = self.fields().xi_shape(&template.spec());
         fits(&self.laws, &shapes)?;
-        let zeros = white(self.fields(), template, stream).zeros_like();
+        let zeros = self.fields().normal(template, stream).zeros_like();
         let tau = self.each(&zeros, |law, like| law.sample(like, stream));
         // Padding stays at the origin.
         Ok(self.coordinates().point(template, &self.fields().horizontal(template, &tau)))

@@ -8,9 +8,8 @@ use super::rule::{Rule, Stepper, Walk};
 use super::runge_kutta::HEUN;
 use crate::stepper_config;
 use isotropy_core::{
-    ClosedForm, Error, NoisingProcess, Purpose, Result, Sampler, ScoreModel, State, Step, Xi,
+    ClosedForm, Error, NoisingProcess, Purpose, Result, Sampler, ScoreModel, State, Step,
 };
-use tch::Tensor;
 
 stepper_config! {
     /// Steps between noise levels by Heun's rule for `dtau/dsigma = (tau - E[tau_0]) / sigma`, on
@@ -110,14 +109,7 @@ impl Rule for Edm {
         let raised = (level * (1.0 + gamma)).min(most);
         if raised > level && (self.range.0..=self.range.1).contains(&level) {
             let from = Axis::Level.time(walk.process, raised);
-            let shapes = walk.drive.xi_shape(&state.spec());
-            let like = Xi(shapes
-                .into_iter()
-                .map(|shape| {
-                    let size: Vec<i64> = std::iter::once(state.batch_size()).chain(shape).collect();
-                    Tensor::zeros(size, state.options())
-                })
-                .collect());
+            let like = walk.drive.zeros(&state);
             let z = walk.unit(&state, &like)?.scale(self.noise);
             state = walk.process.transition(&state, step.from, from, &z)?;
             step.from = from;

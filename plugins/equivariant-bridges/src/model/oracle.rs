@@ -2,7 +2,7 @@
 
 use isotropy_core::{
     Error, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind, Representation,
-    Result, Scale, ScoreModel, State, Xi, component, config,
+    Result, Scale, ScoreModel, State, Xi, broadcast, component, config,
 };
 use std::sync::Arc;
 use tch::Tensor;
@@ -103,9 +103,7 @@ impl ScoreModel for Oracle {
         let tau = coordinates.unwrapped(state);
         let x = tau.single();
         let end = coordinates.tau(&state.with_value(state.given(END)?.tensor.to_kind(x.kind())));
-        let mut lead = vec![1; x.dim()];
-        lead[0] = -1;
-        let kernel = self.kernel.tensors(&t.to_kind(x.kind()).view(lead.as_slice()));
+        let kernel = self.kernel.tensors(&broadcast(&t.to_kind(x.kind()), x.dim()));
         let (Some([Scale::Each(a)]), [Scale::Each(b)], [Scale::Each(std)]) =
             (kernel.shift.as_deref(), kernel.mean.as_slice(), kernel.std.as_slice())
         else {

@@ -3,7 +3,7 @@
 use super::scales::{BridgeScales, DataMoments};
 use isotropy_core::{
     Error, FlowCoordinates, KernelLaw, ModelConfig, ModelContext, NoisingProcess, Prediction,
-    PredictionKind, Representation, Result, ScoreModel, State, Xi, component, config,
+    PredictionKind, Representation, Result, ScoreModel, State, Xi, broadcast, component, config,
 };
 use std::sync::Arc;
 use tch::Tensor;
@@ -124,9 +124,7 @@ impl Preconditioned {
 
     /// The scalings at times `[B]`, in a shape that broadcasts against `x`.
     fn scales(&self, x: &Tensor, t: &Tensor) -> Result<BridgeScales> {
-        let mut lead = vec![1; x.dim()];
-        lead[0] = -1;
-        let kernel = self.kernel.tensors(&t.to_kind(x.kind()).view(lead.as_slice()));
+        let kernel = self.kernel.tensors(&broadcast(&t.to_kind(x.kind()), x.dim()));
         BridgeScales::new(&kernel, &self.moments)
     }
 }

@@ -12,7 +12,8 @@ use crate::clock::{BridgeClock, Coefficients};
 use isotropy_core::{
     ClosedForm, ClosedForms, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
     NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Scale, State,
-    StateSpec, Step, Stream, Terms, TimeDomain, Xi, probe_symmetry, representation::as_type,
+    StateSpec, Step, Stream, Terms, TimeDomain, Xi, broadcast, probe_symmetry,
+    representation::as_type,
 };
 use isotropy_groups::representation::Translation;
 use std::sync::Arc;
@@ -140,10 +141,8 @@ impl Bridge {
         let (clean_tau, end) = (self.coordinates().unwrapped(clean), self.law.end(clean)?);
         let noise = self.fields().horizontal(clean, &z.shallow_clone().into());
         let x_0 = clean_tau.single();
-        let mut lead = vec![1; x_0.dim()];
-        lead[0] = -1;
         let Coefficients { end: a, clean: b, std } =
-            self.law.clock.tensors(&t.to_kind(x_0.kind()).view(lead.as_slice()));
+            self.law.clock.tensors(&broadcast(&t.to_kind(x_0.kind()), x_0.dim()));
         let tau = (end.single() * &a).addcmul(x_0, &b).addcmul(noise.single(), &std);
         let tau = Xi::from(tau);
         let kernel = Kernel::new(vec![Scale::Each(b)], vec![Scale::Each(std)]);

@@ -28,7 +28,7 @@ use super::motion::{Motion, quarter, turn};
 use isotropy_core::representation::as_type;
 use isotropy_core::{
     Drive, Element, Error, Field, Group, Moves, Representation, RepresentationConfig, Result,
-    State, StateSpec, Stream, Xi, component, config,
+    State, StateSpec, Stream, Xi, broadcast, component, config,
 };
 use isotropy_groups::group::Se2;
 use isotropy_groups::representation::Trivial;
@@ -162,13 +162,6 @@ impl ImageMotion {
         let step = PUSH_STEPS[usize::from(k > 0)];
         ((ahead - behind) / (2.0 * step)).to_kind(state.x().kind())
     }
-
-    /// Coefficients `[B, 1]` shaped to broadcast over the value.
-    fn spread(state: &State, xi: &Tensor) -> Tensor {
-        let mut shape = vec![1; state.x().dim()];
-        shape[0] = state.batch_size();
-        xi.reshape(shape)
-    }
 }
 
 impl Representation for ImageMotion {
@@ -264,7 +257,7 @@ impl Drive for ImageMotion {
             0 => xi.factor(0).shallow_clone(),
             k => xi.factor(1).narrow(1, k - 1, 1),
         };
-        let part = |k: i64| self.field(state, k) * Self::spread(state, &coefficient(k));
+        let part = |k: i64| self.field(state, k) * broadcast(&coefficient(k), state.x().dim());
         part(0) + part(1) + part(2)
     }
 

@@ -11,7 +11,7 @@
 
 use isotropy_core::{
     Aliasing, Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation,
-    RepresentationConfig, Result, State, StateSpec, Stream, Xi, component, config,
+    RepresentationConfig, Result, State, StateSpec, Stream, Xi, broadcast, component, config,
 };
 use isotropy_groups::group::{So2, wrap};
 use std::sync::Arc;
@@ -86,13 +86,6 @@ impl ImageRotation {
         let (angle, original) = Self::lifted(state);
         let (angle, original) = (angle.to_kind(Kind::Double), original.to_kind(Kind::Double));
         (rotate(&original, &(&angle + step)), rotate(&original, &(&angle - step)))
-    }
-
-    /// A coefficient `[B, 1]` shaped to broadcast over the value.
-    fn spread(state: &State, xi: &Tensor) -> Tensor {
-        let mut shape = vec![1; state.x().dim()];
-        shape[0] = state.batch_size();
-        xi.reshape(shape)
     }
 }
 
@@ -200,7 +193,7 @@ impl Drive for ImageRotation {
     fn push(&self, state: &State, xi: &Xi) -> Tensor {
         let (ahead, behind) = Self::beside(state, PUSH_STEP);
         let field = ((ahead - behind) / (2.0 * PUSH_STEP)).to_kind(state.x().kind());
-        field * Self::spread(state, xi.single())
+        field * broadcast(xi.single(), state.x().dim())
     }
 
     fn pull(&self, state: &State, covector: &Tensor) -> Xi {

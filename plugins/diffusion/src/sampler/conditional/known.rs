@@ -2,7 +2,7 @@
 
 use crate::observed;
 use crate::sampler::rule::Walk;
-use isotropy_core::{Aliasing, Drive, Error, NoisingProcess, Result, ScoreModel, State, Xi};
+use isotropy_core::{Aliasing, Error, NoisingProcess, Result, ScoreModel, State, Xi};
 use tch::Tensor;
 
 /// Refuses what cannot have known points put beside the query: models that see no other number of
@@ -120,15 +120,6 @@ impl Known {
 
 /// A state of known or query points taken from time `from` up to `to` by fresh noise.
 pub(super) fn noised(walk: &mut Walk, state: &State, from: f64, to: f64) -> Result<State> {
-    let z = walk.unit(state, &zeros(walk.drive, state))?;
+    let z = walk.unit(state, &walk.drive.zeros(state))?;
     walk.process.transition(state, from, to, &z)
-}
-
-/// Zero coefficients at a state, whose shapes its noise has.
-fn zeros(drive: &dyn Drive, state: &State) -> Xi {
-    let zeros = |shape: Vec<i64>| {
-        let size: Vec<i64> = std::iter::once(state.batch_size()).chain(shape).collect();
-        Tensor::zeros(size, state.options())
-    };
-    Xi(drive.xi_shape(&state.spec()).into_iter().map(zeros).collect())
 }
