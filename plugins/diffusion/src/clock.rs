@@ -18,9 +18,62 @@ pub struct Clock {
     /// The time axis.
     pub time: TimeDomain,
     schedule: Arc<dyn Schedule>,
-    table: Option<Table>,
-    /// `[T + 1, 2]` copies of the table, one for each kind and device that was asked for.
+    table: Option<Tabulated>,
+}
+
+/// A schedule at the whole times `0 ..= T`.
+#[derive(Debug)]
+struct Tabulated {
+    beta: Vec<f64>,
+    mean_std: Rows,
+}
+
+/// Two numbers at each of the whole times `0 ..= T`, for the host and for every kind and device that
+/// asks for them.
+#[derive(Debug)]
+pub struct Rows {
+    rows: Vec<[f64; 2]>,
+    /// `[T + 1, 2]`, one for each kind and device that was asked for.
     copies: Mutex<Vec<Tensor>>,
+}
+
+impl Rows {
+    /// Of the numbers at each time.
+    pub fn new(rows: Vec<[f64; 2]>) -> Self {
+        Self { rows, copies: Mutex::new(Vec::new()) }
+    }
+
+    /// The numbers at a time, rounded.
+    pub fn at(&self, t: f64) -> [f64; 2] {
+        self.rows[row(t, self.rows.len())]
+    }
+
+    /// Both numbers, `[n, 1]` each, at whole times of any shape with `n` elements; nothing is read on
+    /// the host.
+    pub fn gather(&self, t: &Tensor, options: (Kind, Device)) -> (Tensor, Tensor) {
+        let index = t.to_kind(Kind::Int64);
+        let index = if index.dim() == 1 { index } else { index.flatten(0, -1) };
+        // One gather for both columns, then two views.
+        let rows = self.copy(options).index_select(0, &index);
+        (rows.narrow(1, 0, 1), rows.narrow(1, 1, 1))
+    }
+
+    fn copy(&self, options: (Kind, Device)) -> Tensor {
+        // A poisoned lock is harmless: copies are only ever added whole.
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(copy) = copies.iter().find(|c| (c.kind(), c.device()) == options) {
+            return copy.shallow_clone();
+        }
+        let copy = Tensor::from_slice(self.rows.as_flattened()).view([-1, 2]);
+        let copy = copy.to_kind(options.0).to_device(options.1);
+        copies.push(copy.shallow_clone());
+        copy
+    }
+}
+
+/// The row of a time in a table of `count` whole times.
+fn row(t: f64, count: usize) -> usize {
+    (t.round().max(0.0) as usize).min(count - 1)
 }
 
 impl Clock {
@@ -46,7 +99,11 @@ impl Clock {
         if table.is_none() && schedule.family() == Family::VariancePreserving {
             time.prior = saturation(schedule.as_ref()).clamp(start, time.end);
         }
-        Self { time, schedule, table, copies: Mutex::new(Vec::new()) }
+        let table = table.map(|Table { mean, std, beta, .. }| {
+            let rows = mean.iter().zip(&std).map(|(mean, std)| [*mean, *std]);
+            Tabulated { beta, mean_std: Rows::new(rows.collect()) }
+        });
+        Self { time, schedule, table }
     }
 
     /// Whether the schedule preserves or explodes the variance.
@@ -57,10 +114,7 @@ impl Clock {
     /// `(mean, std)` of the schedule at a time; discrete times are rounded.
     pub fn at(&self, t: f64) -> (f64, f64) {
         match &self.table {
-            Some(table) => {
-                let index = (t.round().max(0.0) as usize).min(table.std.len() - 1);
-                (table.mean[index], table.std[index])
-            }
+            Some(table) => table.mean_std.at(t).into(),
             None => self.schedule.at((t / self.time.end).clamp(0.0, 1.0)),
         }
     }
@@ -69,15 +123,9 @@ impl Clock {
     /// axes), without reading anything on the host. Discrete times are whole numbers.
     pub fn gather(&self, t: &Tensor, options: (Kind, Device)) -> (Tensor, Tensor) {
         if let Some(table) = &self.table {
-            let index = t.to_kind(Kind::Int64);
-            let index = if index.dim() == 1 { index } else { index.flatten(0, -1) };
-            // One gather for both columns, then two views.
-            let rows = self.copy_of(table, options).index_select(0, &index);
-            let column = |k| {
-                let column: Tensor = rows.narrow(1, k, 1);
-                if t.dim() > 2 { column.view_as(t) } else { column }
-            };
-            return (column(0), column(1));
+            let (mean, std) = table.mean_std.gather(t, options);
+            let shaped = |a: Tensor| if t.dim() > 2 { a.view_as(t) } else { a };
+            return (shaped(mean), shaped(std));
         }
         // The closed form is evaluated in the kind of the times, and the end of the axis is 1.
         let t = if t.dim() == 1 { t.unsqueeze(1) } else { t.shallow_clone() };
@@ -96,8 +144,7 @@ impl Clock {
             return self.added(step.from, step.to) / step.length();
         }
         if let Some(table) = &self.table {
-            let index = (step.from.round().max(0.0) as usize).min(table.beta.len() - 1);
-            return table.beta[index];
+            return table.beta[row(step.from, table.beta.len())];
         }
         let h = 1e-4 * self.time.end;
         let last = self.time.prior.max(step.from);
@@ -122,19 +169,6 @@ impl Clock {
             Family::VarianceExploding => noisy.1.powi(2) - less.1.powi(2),
         }
     }
-
-    fn copy_of(&self, table: &Table, options: (Kind, Device)) -> Tensor {
-        // A poisoned lock is harmless: copies are only ever added whole.
-        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(copy) = copies.iter().find(|c| (c.kind(), c.device()) == options) {
-            return copy.shallow_clone();
-        }
-        let rows: Vec<f64> =
-            table.mean.iter().zip(&table.std).flat_map(|(m, s)| [*m, *s]).collect();
-        let copy = Tensor::from_slice(&rows).view([-1, 2]).to_kind(options.0).to_device(options.1);
-        copies.push(copy.shallow_clone());
-        copy
-    }
 }
 
 /// The time in [0, 1] from which on a schedule adds nothing: its end, unless its mean factor is
@@ -145,12 +179,7 @@ fn saturation(schedule: &dyn Schedule) -> f64 {
     if adds(1.0 - 1e-6) {
         return 1.0;
     }
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if adds(middle) { low = middle } else { high = middle }
-    }
-    low
+    isotropy_core::bisect(0.0, 1.0, adds).0
 }
 
 #[cfg(test)]

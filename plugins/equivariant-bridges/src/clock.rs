@@ -23,8 +23,8 @@
 //! `b = (1 - r) alpha_t` is `sinh((B_T-B)/2) / sinh(B_T/2)`.
 
 use isotropy_core::Step;
-use std::sync::{Mutex, PoisonError};
-use tch::{Device, Kind, Tensor};
+use isotropy_diffusion::clock::Rows;
+use tch::Tensor;
 
 /// The base process.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,8 +52,8 @@ pub enum Base {
 pub struct BridgeClock {
     base: Base,
     end: f64,
-    /// `[T + 1, 2]` copies of clock and one minus clock, one for each kind and device.
-    copies: Mutex<Vec<Tensor>>,
+    /// Clock and one minus clock at the whole times of a discrete bridge.
+    rows: Option<Rows>,
 }
 
 /// The coefficients of `x_t = end x_T + clean x_0 + std z` at times of a batch.
@@ -70,7 +70,13 @@ pub struct Coefficients {
 impl BridgeClock {
     /// The clock of a base process on `[0, end]`.
     pub fn new(base: Base, end: f64) -> Self {
-        Self { base, end, copies: Mutex::new(Vec::new()) }
+        let rows = match &base {
+            Base::Brownian { table: Some(table), .. } => {
+                Some(Rows::new(table.iter().map(|m| [*m, 1.0 - m]).collect()))
+            }
+            _ => None,
+        };
+        Self { base, end, rows }
     }
 
     /// The time `T` at which the bridge reaches its other end.
@@ -80,7 +86,7 @@ impl BridgeClock {
 
     /// Whether time is a row number of a table.
     pub fn discrete(&self) -> bool {
-        matches!(self.base, Base::Brownian { table: Some(_), .. })
+        self.rows.is_some()
     }
 
     /// The name of the bridge.
@@ -94,12 +100,7 @@ impl BridgeClock {
 
     /// The clock of the Brownian bridge at a time; whole times are rounded.
     fn m(&self, t: f64) -> f64 {
-        match &self.base {
-            Base::Brownian { table: Some(table), .. } => {
-                table[(t.round().max(0.0) as usize).min(table.len() - 1)]
-            }
-            _ => t / self.end,
-        }
+        self.rows.as_ref().map_or(t / self.end, |rows| rows.at(t)[0])
     }
 
     /// `B_t - B_s`.
@@ -226,32 +227,17 @@ impl BridgeClock {
                 let std = (&behind * &clean * 2.0).sqrt();
                 Coefficients { end: behind / whole, clean, std }
             }
-            Base::Brownian { variance, table } => {
-                let (end, clean) = match table {
+            Base::Brownian { variance, .. } => {
+                let (end, clean) = match &self.rows {
                     None => (t / self.end, ((self.end - t) / self.end).clamp_min(0.0)),
-                    Some(table) => {
-                        let index = t.round().to_kind(Kind::Int64).flatten(0, -1);
-                        let rows =
-                            self.copy_of(table, (t.kind(), t.device())).index_select(0, &index);
-                        let column = |k| rows.select(1, k).view_as(t);
-                        (column(0), column(1))
+                    Some(rows) => {
+                        let (end, clean) = rows.gather(&t.round(), (t.kind(), t.device()));
+                        (end.view_as(t), clean.view_as(t))
                     }
                 };
                 let std = (&end * &clean * *variance).sqrt();
                 Coefficients { end, clean, std }
             }
         }
-    }
-
-    fn copy_of(&self, table: &[f64], options: (Kind, Device)) -> Tensor {
-        // A poisoned lock is harmless: copies are only ever added whole.
-        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(copy) = copies.iter().find(|c| (c.kind(), c.device()) == options) {
-            return copy.shallow_clone();
-        }
-        let rows: Vec<f64> = table.iter().flat_map(|m| [*m, 1.0 - m]).collect();
-        let copy = Tensor::from_slice(&rows).view([-1, 2]).to_kind(options.0).to_device(options.1);
-        copies.push(copy.shallow_clone());
-        copy
     }
 }
