@@ -42,7 +42,7 @@ pub fn is_hidden(name: &str) -> bool {
 /// reached twice.
 pub fn list(folder: &Path, deep: bool, endings: &[&str]) -> Result<Listing> {
     let mut walk =
-        Walk { deep, endings, above: Vec::new(), seen: Vec::new(), found: Listing::default() };
+        Traversal { deep, endings, above: Vec::new(), seen: Vec::new(), found: Listing::default() };
     walk.enter(folder)?;
     let mut found = walk.found;
     found.files.sort();
@@ -67,7 +67,7 @@ pub fn digest<'a>(
     sha256(&all)
 }
 
-struct Walk<'a> {
+struct Traversal<'a> {
     deep: bool,
     endings: &'a [&'a str],
     /// Where the walk stands, without links.
@@ -77,7 +77,7 @@ struct Walk<'a> {
     found: Listing,
 }
 
-impl Walk<'_> {
+impl Traversal<'_> {
     fn enter(&mut self, folder: &Path) -> Result<()> {
         let fault = |reason: std::io::Error| {
             let help = "name a folder that can be read; relative names start at the data folder";

@@ -40,7 +40,7 @@ pub struct BridgeHeunConfig {
     /// the data: `[-1, 1]` for images, as published. `null` does not clamp.
     pub clamp: Option<[f64; 2]>,
     /// What happens between the smallest time and 0.
-    pub last_step: LastStep,
+    pub last_step: BridgeEnd,
 }
 
 impl Default for BridgeHeunConfig {
@@ -53,7 +53,7 @@ impl Default for BridgeHeunConfig {
             guidance: 1.0,
             guidance_meaning: Guidance::HTerm,
             clamp: None,
-            last_step: LastStep::Clean,
+            last_step: BridgeEnd::Clean,
         }
     }
 }
@@ -74,7 +74,7 @@ pub enum Guidance {
 /// What happens between the smallest time and 0.
 #[config]
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub enum LastStep {
+pub enum BridgeEnd {
     /// Go to the model's estimate of the clean point.
     #[default]
     Clean,
@@ -188,8 +188,8 @@ impl Rule for BridgeHeun {
         if walk.last {
             let prediction = self.predict(walk, &state, from)?;
             let end = match self.config.last_step {
-                LastStep::Clean => walk.process.clean(&state, from, &prediction)?,
-                LastStep::Euler => {
+                BridgeEnd::Clean => walk.process.clean(&state, from, &prediction)?,
+                BridgeEnd::Euler => {
                     let terms = walk.process.terms(&state, Step::at(from), &prediction)?;
                     moved(&self.rate(terms, 0.5), length)
                 }

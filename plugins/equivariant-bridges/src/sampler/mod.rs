@@ -5,4 +5,4 @@ mod grid;
 mod heun;
 
 pub use grid::TimeGrid;
-pub use heun::{BridgeHeunConfig, Guidance, LastStep};
+pub use heun::{BridgeEnd, BridgeHeunConfig, Guidance};

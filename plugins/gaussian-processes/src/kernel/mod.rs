@@ -19,7 +19,7 @@ pub use combined::{
 pub use constant::{Constant, ConstantConfig};
 pub use isotropic::{Isotropic, MaternConfig, RbfConfig, Shape, Smoothness};
 pub use periodic::{Periodic, PeriodicConfig, WeaklyPeriodic, WeaklyPeriodicConfig};
-pub use vector::{CurlFreeConfig, DivergenceFreeConfig, Family, VectorField};
+pub use vector::{CurlFreeConfig, DivergenceFreeConfig, Helmholtz, VectorField};
 pub use white::{Repeats, White, WhiteConfig};
 
 use isotropy_core::{Error, Result, Scale};

@@ -13,7 +13,7 @@ use tch::Tensor;
 
 /// Which fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum Helmholtz {
     /// Gradients of a scalar field: `v (1 - u u^T) exp(-|u|^2 / 2)`; `v 1` at zero lag.
     CurlFree,
     /// Fields without divergence: `v (u u^T + (D - 1 - |u|^2) 1) exp(-|u|^2 / 2)`; `(D - 1) v 1` at zero lag.
@@ -23,7 +23,7 @@ pub enum Family {
 /// A kernel with matrix values: as many components as the points have coordinates.
 #[derive(Debug, Clone)]
 pub struct VectorField {
-    family: Family,
+    family: Helmholtz,
     lengthscale: f64,
     variance: f64,
 }
@@ -33,7 +33,7 @@ impl VectorField {
     ///
     /// # Errors
     /// When one of them is not positive.
-    pub fn new(family: Family, lengthscale: f64, variance: f64) -> Result<Self> {
+    pub fn new(family: Helmholtz, lengthscale: f64, variance: f64) -> Result<Self> {
         let lengthscale = positive("lengthscale", lengthscale)?;
         Ok(Self { family, lengthscale, variance: positive("variance", variance)? })
     }
@@ -42,14 +42,14 @@ impl VectorField {
 impl CovarianceKernel for VectorField {
     fn name(&self) -> String {
         let name = match self.family {
-            Family::CurlFree => "curl-free",
-            Family::DivergenceFree => "divergence-free",
+            Helmholtz::CurlFree => "curl-free",
+            Helmholtz::DivergenceFree => "divergence-free",
         };
         format!("{name} (lengthscale {}, variance {})", self.lengthscale, self.variance)
     }
 
     fn accepts(&self, p: i64) -> Result<()> {
-        if self.family == Family::DivergenceFree && p < 2 {
+        if self.family == Helmholtz::DivergenceFree && p < 2 {
             let message = "fields without divergence need points of at least 2 coordinates";
             return Err(Error::Unsupported(message.into()));
         }
@@ -78,8 +78,8 @@ impl CovarianceKernel for VectorField {
         let p = u.len() as i64;
         // What stands on the diagonal of the block beside u u^T, and the sign of u u^T.
         let (one, sign) = match self.family {
-            Family::CurlFree => (square.ones_like(), -1.0),
-            Family::DivergenceFree => (-square + (p as f64 - 1.0), 1.0),
+            Helmholtz::CurlFree => (square.ones_like(), -1.0),
+            Helmholtz::DivergenceFree => (-square + (p as f64 - 1.0), 1.0),
         };
         let entry = |c: usize, e: usize| {
             let outer = &u[c] * &u[e] * sign;
@@ -121,7 +121,7 @@ pub struct CurlFreeConfig {
 )]
 impl CovarianceKernelConfig for CurlFreeConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
-        Ok(Arc::new(VectorField::new(Family::CurlFree, self.lengthscale, self.variance)?))
+        Ok(Arc::new(VectorField::new(Helmholtz::CurlFree, self.lengthscale, self.variance)?))
     }
 }
 
@@ -147,6 +147,6 @@ pub struct DivergenceFreeConfig {
 )]
 impl CovarianceKernelConfig for DivergenceFreeConfig {
     fn build(&self) -> Result<Arc<dyn CovarianceKernel>> {
-        Ok(Arc::new(VectorField::new(Family::DivergenceFree, self.lengthscale, self.variance)?))
+        Ok(Arc::new(VectorField::new(Helmholtz::DivergenceFree, self.lengthscale, self.variance)?))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::counts::{CountPer, CountsConfig, Range};
 use super::law::{GaussianLaw, Law, Mixture};
-use super::points::{Points, PointsConfig};
+use super::points::{IndexSet, PointsConfig};
 use super::sawtooth::{self, Sawtooth};
 use super::synthetic::{Protocol, Synthetic};
 use super::task::{Region, TaskConfig};
@@ -20,7 +20,7 @@ const HALF: f64 = 2.0;
 #[derive(Clone)]
 pub struct FunctionsConfig {
     /// Which functions.
-    pub family: Family,
+    pub family: FunctionFamily,
     /// Variance of the observation noise of Gaussian functions; sawtooths have none.
     #[serde(default = "published_noise")]
     #[schemars(range(min = 0.0, max = 1e6))]
@@ -64,7 +64,7 @@ pub struct FunctionsConfig {
 /// Sets of functions (geomndp.md 2.1).
 #[config]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum FunctionFamily {
     /// Gaussian with the squared exponential kernel, length scale 0.25.
     Se,
     /// Gaussian with the Matern kernel of smoothness 5/2, length scale 0.25.
@@ -114,7 +114,7 @@ pub(super) fn default_seed() -> u64 {
     42
 }
 
-impl Family {
+impl FunctionFamily {
     fn longer(self) -> bool {
         matches!(self, Self::Sawtooth | Self::Mixture)
     }
@@ -150,7 +150,7 @@ impl Family {
 }
 
 impl FunctionsConfig {
-    fn points() -> Result<Points> {
+    fn points() -> Result<IndexSet> {
         PointsConfig::Uniform { low: -HALF, high: HALF }.build(1, "")
     }
 

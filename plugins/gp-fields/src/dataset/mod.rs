@@ -23,6 +23,6 @@ mod times;
 mod winds;
 
 pub use era5::{Era5Config, Standardisation, Variables};
-pub use functions::{Family, FunctionTask, FunctionsConfig};
+pub use functions::{FunctionFamily, FunctionTask, FunctionsConfig};
 pub use gaussian_fields::{GaussianFieldsConfig, Values};
 pub use winds::{WindowConfig, WindsConfig};

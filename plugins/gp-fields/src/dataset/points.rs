@@ -49,7 +49,7 @@ impl PointsConfig {
     ///
     /// # Errors
     /// `Config` for empty boxes, bounds that are not finite and lattices of more than a million points.
-    pub fn build(&self, p: i64, pointer: &str) -> Result<Points> {
+    pub fn build(&self, p: i64, pointer: &str) -> Result<IndexSet> {
         let wrong =
             |key: &str, message: String| Err(Error::config(format!("{pointer}/{key}"), message));
         let (low, high, key) = match *self {
@@ -63,7 +63,7 @@ impl PointsConfig {
             );
         }
         let (side, ball) = match *self {
-            Self::Uniform { .. } => return Ok(Points { p, low, high, lattice: None }),
+            Self::Uniform { .. } => return Ok(IndexSet { p, low, high, lattice: None }),
             Self::Grid { side, .. } => (side, None),
             Self::DiskGrid { side, radius } => (side, Some(radius)),
         };
@@ -88,7 +88,7 @@ impl PointsConfig {
                 all.index_select(0, &inside.nonzero().squeeze_dim(1))
             }
         };
-        Ok(Points { p, low, high, lattice: Some(kept) })
+        Ok(IndexSet { p, low, high, lattice: Some(kept) })
     }
 }
 
@@ -103,7 +103,7 @@ pub fn lattice(side: i64, p: i64, low: f64, high: f64) -> Tensor {
 
 /// An index set that can be drawn from.
 #[derive(Debug)]
-pub struct Points {
+pub struct IndexSet {
     p: i64,
     low: f64,
     high: f64,
@@ -111,7 +111,7 @@ pub struct Points {
     lattice: Option<Tensor>,
 }
 
-impl Points {
+impl IndexSet {
     /// Number of coordinates.
     pub fn dimension(&self) -> i64 {
         self.p
@@ -176,7 +176,7 @@ impl Points {
         }
     }
 
-    /// As [`Points::draw`], in random order even where all points of a lattice are taken: so that any of them can be the
+    /// As [`IndexSet::draw`], in random order even where all points of a lattice are taken: so that any of them can be the
     /// first ones.
     pub fn anywhere(&self, batch: i64, count: i64, device: Device, stream: &mut Stream) -> Tensor {
         match self.lattice {

@@ -2,7 +2,7 @@
 
 use super::counts::{CountPer, CountsConfig, Range, mask};
 use super::law::Law;
-use super::points::{Points, chosen, pick};
+use super::points::{IndexSet, chosen, pick};
 use super::task::{TaskConfig, known_first};
 use isotropy_core::dataset::shuffled_rows;
 use isotropy_core::{
@@ -50,7 +50,7 @@ impl Protocol {
     ///
     /// # Errors
     /// `Config` with a pointer to what is wrong.
-    pub fn check(&self, points: &Points) -> Result<()> {
+    pub fn check(&self, points: &IndexSet) -> Result<()> {
         let available = points.size();
         self.counts.check("/counts", available)?;
         if let Some(range) = &self.training_context {
@@ -116,10 +116,10 @@ struct Fixed {
 #[derive(Debug)]
 pub struct Synthetic {
     law: Box<dyn Law>,
-    points: Points,
+    points: IndexSet,
     protocol: Protocol,
     /// The same points on the CPU, where everything that is fixed is drawn: it is the same on every device.
-    fixed_points: Points,
+    fixed_points: IndexSet,
     fixed: Option<Fixed>,
     options: (Kind, Device),
 }
@@ -131,7 +131,7 @@ impl Synthetic {
     /// As for [`Protocol::check`] and [`Law::draw`].
     pub fn new(
         law: Box<dyn Law>,
-        points: impl Fn() -> Result<Points>,
+        points: impl Fn() -> Result<IndexSet>,
         protocol: Protocol,
         context: &LoadContext,
     ) -> Result<Self> {
@@ -169,7 +169,7 @@ impl Synthetic {
     fn at_all(
         &self,
         batch: i64,
-        points: &Points,
+        points: &IndexSet,
         device: Device,
         stream: &mut Stream,
     ) -> Result<Seen> {
@@ -191,7 +191,7 @@ impl Synthetic {
         &self,
         batch: i64,
         count: i64,
-        points: &Points,
+        points: &IndexSet,
         device: Device,
         stream: &mut Stream,
     ) -> Result<Seen> {
@@ -251,7 +251,7 @@ impl Synthetic {
     fn fresh(
         &self,
         batch: i64,
-        points: &Points,
+        points: &IndexSet,
         device: Device,
         stream: &mut Stream,
     ) -> Result<State> {

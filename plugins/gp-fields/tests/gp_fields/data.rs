@@ -3,7 +3,7 @@
 use isotropy_core::{Dataset, DatasetConfig, Error, LoadContext, Moves, Split, State, Streams};
 use isotropy_diffusion::observed;
 use isotropy_gp_fields::dataset::points::PointsConfig;
-use isotropy_gp_fields::dataset::{Family, sawtooth};
+use isotropy_gp_fields::dataset::{FunctionFamily, sawtooth};
 use tch::{Device, Kind, Tensor};
 
 const F64: (Kind, Device) = (Kind::Double, Device::Cpu);
@@ -71,7 +71,7 @@ fn sawtooths_have_the_published_variance() {
     assert!((sawtooth::variance() - 0.07965).abs() < 2e-5, "{}", sawtooth::variance());
     let x = Tensor::from_slice(&[-1.1, 0.0, 0.7]).view([3, 1]);
     let mut stream = Streams::new(1).stream("test", 0);
-    let y = Family::Sawtooth.law(0.0).unwrap().draw(&x, 40_000, &mut stream).unwrap();
+    let y = FunctionFamily::Sawtooth.law(0.0).unwrap().draw(&x, 40_000, &mut stream).unwrap();
     let squares = y.square();
     let error = number(&squares.std(true)) / 40_000_f64.sqrt();
     let means = squares.mean_dim([0].as_slice(), false, None);
@@ -80,19 +80,19 @@ fn sawtooths_have_the_published_variance() {
 }
 
 /// `k(r)` as the notes write it, not as the kernels compute it.
-fn covariances(family: Family, x: &[f64]) -> Tensor {
+fn covariances(family: FunctionFamily, x: &[f64]) -> Tensor {
     let k = |r: f64| match family {
-        Family::Se => (-0.5 * (r / 0.25).powi(2)).exp(),
-        Family::Matern52 => {
+        FunctionFamily::Se => (-0.5 * (r / 0.25).powi(2)).exp(),
+        FunctionFamily::Matern52 => {
             let s = 5_f64.sqrt() * r.abs() / 0.25;
             (1.0 + s + s * s / 3.0) * (-s).exp()
         }
-        Family::Periodic => (-0.5 * ((std::f64::consts::PI * r).sin() / 0.5).powi(2)).exp(),
-        Family::WeaklyPeriodic => {
+        FunctionFamily::Periodic => (-0.5 * ((std::f64::consts::PI * r).sin() / 0.5).powi(2)).exp(),
+        FunctionFamily::WeaklyPeriodic => {
             (-0.5 * (r / 0.5).powi(2)).exp()
                 * (-0.5 * ((std::f64::consts::PI * r).sin() / 0.25).powi(2)).exp()
         }
-        Family::Sawtooth | Family::Mixture => unreachable!("they are not Gaussian"),
+        FunctionFamily::Sawtooth | FunctionFamily::Mixture => unreachable!("they are not Gaussian"),
     };
     let rows: Vec<f64> = x
         .iter()
@@ -106,7 +106,12 @@ fn gaussian_families_have_the_covariance_of_the_notes_and_noise() {
     tch::set_num_threads(1);
     let x = [-1.4, -1.2, -0.9, 0.1, 1.1, 1.15];
     let index = Tensor::from_slice(&x).view([6, 1]);
-    for family in [Family::Se, Family::Matern52, Family::Periodic, Family::WeaklyPeriodic] {
+    for family in [
+        FunctionFamily::Se,
+        FunctionFamily::Matern52,
+        FunctionFamily::Periodic,
+        FunctionFamily::WeaklyPeriodic,
+    ] {
         let law = family.law(0.0025).unwrap();
         for (seed, index) in [(1, index.shallow_clone()), (2, index.expand([20_000, 6, 1], false))]
         {
@@ -122,7 +127,7 @@ fn gaussian_families_have_the_covariance_of_the_notes_and_noise() {
 #[test]
 fn a_mixture_takes_each_law_as_often_and_scales_the_sawtooth() {
     tch::set_num_threads(1);
-    let law = Family::Mixture.law(0.0025).unwrap();
+    let law = FunctionFamily::Mixture.law(0.0025).unwrap();
     let x = Tensor::from_slice(&[0.3, 0.300001]).view([2, 1]);
     let y = law.draw(&x, 40_000, &mut Streams::new(3).stream("test", 0)).unwrap();
     // Only sawtooths have no noise: two values side by side are equal.

@@ -52,7 +52,7 @@ pub enum Tempering {
 /// At which time of a step from `t` down to `s` things are evaluated.
 #[config]
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub enum Times {
+pub enum EvaluationTimes {
     /// The reverse step at `t` with the known values noised to `t` and the rate averaged over the step, the Langevin
     /// moves at `s` with the known values noised to `s`: model and known values are always at the time at which the
     /// points are.
@@ -111,7 +111,7 @@ stepper_config! {
         /// What `lambda` multiplies.
         tempering: Tempering = Tempering::Score,
         /// At which time of a step things are evaluated.
-        times: Times = Times::Consistent,
+        times: EvaluationTimes = EvaluationTimes::Consistent,
         /// Langevin moves at the least time, after the last step, with the known values as they are and the rate of the last
         /// step.
         #[schemars(range(min = 0, max = 1_000_000))]
@@ -305,9 +305,9 @@ impl Sampler for ConditionalLangevin {
             let (t, s) = (step.from, step.to.max(least));
             let dt = step.length();
             let (advance, corrected_at, context_at) = match config.times {
-                Times::Consistent => (step, s, s),
-                Times::StepStart => (Step::at(t), t, t),
-                Times::StepEnd => (Step::at(s), s, t),
+                EvaluationTimes::Consistent => (step, s, s),
+                EvaluationTimes::StepStart => (Step::at(t), t, t),
+                EvaluationTimes::StepEnd => (Step::at(s), s, t),
             };
             let mut values = if on_path { along(&path, index) } else { known.noised(walk, t)? };
             if config.predictor || config.hybrid {
@@ -315,7 +315,7 @@ impl Sampler for ConditionalLangevin {
             }
             // The corrections belong to the time at which they are made: where the points are at a time that is not
             // trained (the end of a discrete process), there are none.
-            let consistent = config.times == Times::Consistent;
+            let consistent = config.times == EvaluationTimes::Consistent;
             let due = config.tau.is_none_or(|tau| if consistent { s < tau } else { t < tau })
                 && !(consistent && step.to < least);
             let mut fresh = context_at != t;

@@ -24,7 +24,7 @@ mod rejection;
 mod repaint;
 mod replacement;
 
-pub use langevin::{ConditionalLangevinConfig, Context, Langevin, Tempering, Times};
+pub use langevin::{ConditionalLangevinConfig, Context, EvaluationTimes, Langevin, Tempering};
 pub use rejection::RejectionConfig;
 pub use repaint::{RepaintConfig, Reverse};
 pub use replacement::ReplacementConfig;
