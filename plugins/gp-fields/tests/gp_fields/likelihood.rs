@@ -358,3 +358,41 @@ fn a_prior_whose_covariance_cannot_be_factorised_is_an_error() {
     let error = terminal_gap(process.as_ref(), &state).unwrap_err().to_string();
     assert!(error.contains("3 x 3") && error.contains("rbf"), "{error}");
 }
+
+/// From the configuration of a metric: tuned on the training functions of a dataset, the process predicts test functions
+/// as well as the one that they come from, where the untuned one does not.
+#[test]
+fn a_metric_tunes_its_process_on_training_functions() {
+    tch::set_num_threads(1);
+    let dataset = json!({"type": "functions-1d", "family": "se"});
+    // Numbers of points from 1 to 60 in one batch, padded.
+    let many = json!({"type": "functions-1d", "family": "se", "count_per": "function"});
+    let start = json!({"type": "sum", "kernels": [
+        {"type": "rbf", "lengthscale": 1.0}, {"type": "white", "variance": 0.1}
+    ]});
+    let truth = json!({"type": "sum", "kernels": [
+        {"type": "rbf", "lengthscale": 0.25}, {"type": "white", "variance": 0.0025}
+    ]});
+    let limit = process(json!({"type": "white"}));
+    let any = fields("any", 2, 3, 1, 1);
+    let model = model(truth.clone(), limit.as_ref(), &any);
+    let measure = |kernel: &Value, tune: Value| {
+        let metric = json!({"type": "gp-optimum", "functions": 200, "dataset": dataset,
+            "process": {"kernel": kernel, "tune": tune}});
+        let measured = crate::support::measure(metric, limit.as_ref(), model.as_ref(), &any);
+        let value = |name: &str| measured.iter().find(|m| m.name == name).map(|m| m.value);
+        (
+            value("gp_optimum_loglik_nats_per_point").unwrap(),
+            value("gp_kernel/kernels/0/lengthscale"),
+        )
+    };
+    let (best, none) = measure(&truth, Value::Null);
+    let (untuned, _) = measure(&start, Value::Null);
+    // As the runner measures: without gradients.
+    let (tuned, lengthscale) =
+        tch::no_grad(|| measure(&start, json!({"dataset": many, "functions": 64, "steps": 200})));
+    assert_eq!(none, None);
+    assert!(untuned < best - 0.3, "{untuned} {best}");
+    assert!((tuned - best).abs() < 0.03, "{tuned} {best}");
+    assert!((lengthscale.unwrap() - 0.25).abs() < 0.03, "{lengthscale:?}");
+}

@@ -1,4 +1,4 @@
-//! The conformance suite on this plugin's schedule, samplers and models.
+//! The conformance suite on what image experiments take.
 
 use isotropy_conformance::{CheckResult, Status, model::check_model, sampler::check_sampler};
 use isotropy_core::{
@@ -54,7 +54,10 @@ fn the_published_steps_fail_the_check_of_the_law() {
 #[test]
 fn a_clamped_model_conforms() {
     let spec = StateSpec::new(FieldSpec::new(&[3], Moves::Point));
-    let process = super::unet::process(json!({"type": "cosine"}));
+    let process = super::process(
+        r#"{"type": "vp", "schedule": {"type": "cosine"}, "steps": null}"#,
+        r#"{"type": "translations"}"#,
+    );
     let context = ModelContext { spec: &spec, process: Some(process.as_ref()), symmetry: None };
     for predicts in ["clean", "noise", "score"] {
         let inner =

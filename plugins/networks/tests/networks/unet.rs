@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};
 
-pub fn process(schedule: Value) -> Box<dyn NoisingProcess> {
+fn process(schedule: Value) -> Box<dyn NoisingProcess> {
     tch::set_num_threads(1);
     let drive: Box<dyn RepresentationConfig> =
         serde_json::from_value(json!({"type": "translations"})).unwrap();
@@ -28,7 +28,7 @@ fn cosine() -> Box<dyn NoisingProcess> {
     process(json!({"type": "ddim-cosine"}))
 }
 
-pub fn images(channels: i64, side: i64) -> StateSpec {
+fn images(channels: i64, side: i64) -> StateSpec {
     StateSpec::new(FieldSpec::new(&[channels, side, side], Moves::Image))
 }
 

@@ -1,15 +1,33 @@
 //! The regulariser and the pass of self-conditioning.
 
-use crate::unet::{images, process};
+#![allow(clippy::unwrap_used)]
+
 use isotropy_core::{
-    Averages, Field, LossContext, ModelContext, Moves, Objective, ObjectiveConfig, Prediction,
-    PredictionKind, Result, ScoreModel, State, Streams,
+    Averages, Field, FieldSpec, LossContext, ModelContext, Moves, NoisingProcess, Objective,
+    ObjectiveConfig, Prediction, PredictionKind, ProcessConfig, RepresentationConfig, Result,
+    ScoreModel, State, StateSpec, Streams,
 };
+use isotropy_equivariant_images as _;
+use isotropy_groups as _;
 use isotropy_networks::unet_model::{UnetConfig, UnetModel};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
+
+/// The variance-preserving process of images in continuous time.
+fn process(schedule: Value) -> Box<dyn NoisingProcess> {
+    tch::set_num_threads(1);
+    let drive: Box<dyn RepresentationConfig> =
+        serde_json::from_value(json!({"type": "translations"})).unwrap();
+    let config = json!({"type": "vp", "schedule": schedule, "steps": Value::Null});
+    let process: Box<dyn ProcessConfig> = serde_json::from_value(config).unwrap();
+    process.build(drive.build().unwrap()).unwrap()
+}
+
+fn images(channels: i64, side: i64) -> StateSpec {
+    StateSpec::new(FieldSpec::new(&[channels, side, side], Moves::Image))
+}
 
 fn objective(json: Value) -> Box<dyn Objective> {
     let config: Box<dyn ObjectiveConfig> = serde_json::from_value(json).unwrap();

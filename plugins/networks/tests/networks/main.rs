@@ -1,12 +1,15 @@
-//! Networks on fields: embeddings, first weights, attention, tensor-field networks.
+//! Networks on fields (embeddings, first weights, attention, tensor-field networks) and on images
+//! (kernels with a symmetry, U-Nets).
 
 #![allow(clippy::unwrap_used)]
 
 mod attention;
 mod egnn;
 mod embedding;
+mod kernels;
 mod neighbours;
 mod tensor_field;
+mod unet;
 
 use tch::{Device, Kind, Tensor, nn::VarStore};
 

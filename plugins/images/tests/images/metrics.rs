@@ -1,6 +1,6 @@
 //! Metrics against closed forms, and on a model whose symmetry is known.
 
-use crate::unet::process;
+use crate::process;
 use isotropy_core::{
     Error, Evaluation, Field, LoadContext, Measured, MetricConfig, Moves, PlotConfig, Prediction,
     PredictionKind, Result, ScoreModel, Services, State, Streams,

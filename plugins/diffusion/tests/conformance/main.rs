@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod images;
+
 use isotropy_conformance::process::{check_process, check_process_symmetry};
 use isotropy_conformance::{CheckResult, Status};
 use isotropy_conformance::{model::check_model, sampler::check_sampler};

@@ -1,6 +1,6 @@
 //! Interpolated turns and shifts, the pose of an image, and noise that is coupled to it.
 
-use crate::unet::process;
+use crate::process;
 use isotropy_conformance::{Status, representation::check_representation};
 use isotropy_core::{
     Element, Field, FieldSpec, FreshNoise, Moves, Noise, Representation, State, StateSpec, Streams,

@@ -18,7 +18,7 @@ pub const GROUPS: [PixelGroup; 5] = [
 ];
 
 /// `g` on images of fields: pixels move, and so do orientations, `(g f)_s = g f_(g^-1 s)`.
-pub fn act(group: PixelGroup, k: i64, x: &Tensor, channels: Channels) -> Tensor {
+fn act(group: PixelGroup, k: i64, x: &Tensor, channels: Channels) -> Tensor {
     let action = ImagePermutation::new(group);
     let moved = action.moved(k, x);
     if channels.orientations == 1 {
