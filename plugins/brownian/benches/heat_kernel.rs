@@ -6,7 +6,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use isotropy_brownian::heat_kernel::HeatKernel;
 use isotropy_core::{
     FreshNoise, ModelConfig, ModelContext, Noise, Prediction, PredictionKind, ProcessConfig,
-    RepresentationConfig, Space, Step, Streams, Xi,
+    RepresentationConfig, Space, Step, Streams,
 };
 use isotropy_groups as _;
 use tch::{Device, Kind, Tensor};

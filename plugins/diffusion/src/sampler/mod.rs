@@ -15,6 +15,7 @@ pub(crate) mod adaptive;
 mod ancestral;
 pub mod conditional;
 mod conformance;
+mod ddim;
 mod edm;
 mod euler_maruyama_x;
 mod group_step;
@@ -28,7 +29,8 @@ mod self_conditioned;
 
 pub use crate::integrate::grid::{Grid, karras};
 pub use adaptive::ErrorNorm;
-pub use ancestral::{AncestralConfig, DdimConfig};
+pub use ancestral::AncestralConfig;
+pub use ddim::DdimConfig;
 pub use edm::EdmConfig;
 pub use euler_maruyama_x::{DivergenceTerm, EulerMaruyamaXConfig};
 pub use group_step::{GeodesicRandomWalkConfig, GroupStepConfig};
