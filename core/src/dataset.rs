@@ -50,15 +50,20 @@ pub trait Dataset: Send {
     /// When the data cannot be read.
     fn batch(&self, split: Split, step: u64, size: i64, streams: &Streams) -> Result<State>;
 
+    /// The data that this set makes its own from. Whatever it does not answer itself is asked of them.
+    fn inner(&self) -> Option<&dyn Dataset> {
+        None
+    }
+
     /// What was found in the data that a reader of a run should know, for the manifest: a name and a number each
     /// (how many values are missing, how many entries were left out).
     fn facts(&self) -> Vec<(String, f64)> {
-        Vec::new()
+        self.inner().map(|inner| inner.facts()).unwrap_or_default()
     }
 
     /// Name and SHA-256 of every file that was read, for the manifest.
     fn digests(&self) -> Vec<(String, String)> {
-        Vec::new()
+        self.inner().map(|inner| inner.digests()).unwrap_or_default()
     }
 }
 

@@ -39,7 +39,8 @@ pub use model::{Linearised, ModelContext, PullBack, Regression, ScoreModel};
 pub use objective::{Averages, Columns, Loss, LossContext, Objective};
 pub use prediction::{Kernel, Perturbed, Prediction, PredictionKind, Purpose, Scale};
 pub use process::{
-    ClosedForm, ClosedForms, NoiseOperator, NoisingProcess, Step, Terms, TimeDomain, probe_symmetry,
+    ClosedForm, ClosedForms, NoiseOperator, NoisingProcess, Step, Terms, TimeDomain, has_score,
+    probe_symmetry,
 };
 pub use registry::{
     Component, CovarianceKernelConfig, DatasetConfig, GroupConfig, MetricConfig, ModelConfig,

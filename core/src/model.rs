@@ -51,16 +51,18 @@ pub trait ScoreModel {
     /// Whether it takes sets of another number of points than it was built for: samplers that put
     /// known points beside those that they draw need it. False for networks of so many columns.
     fn any_number_of_points(&self) -> bool {
-        true
+        self.inner().is_none_or(|inner| inner.any_number_of_points())
     }
 
     /// Whether the model claims to be equivariant under the configured symmetry.
     fn claims_symmetry(&self) -> bool {
-        false
+        self.inner().is_some_and(|inner| inner.claims_symmetry())
     }
 
-    /// The network inside a wrapper such as preconditioning; the model itself where there is none.
-    fn raw(&self) -> Option<&dyn ScoreModel> {
+    /// The model that this one is a wrapper of, such as the network under a preconditioner. Whatever
+    /// a wrapper does not answer itself is asked of it: the defaults here do so, and a test holds
+    /// every later one to it.
+    fn inner(&self) -> Option<&dyn ScoreModel> {
         None
     }
 
@@ -70,19 +72,21 @@ pub trait ScoreModel {
     ///
     /// # Errors
     /// As for [`ScoreModel::predict`].
-    fn raw_scale(&self, _state: &State, _t: &Tensor) -> Result<Option<crate::Xi>> {
-        Ok(None)
+    fn raw_scale(&self, state: &State, t: &Tensor) -> Result<Option<crate::Xi>> {
+        self.inner().map_or(Ok(None), |inner| inner.raw_scale(state, t))
     }
 
     /// The same model as a plain function of columns, where it is one: training is then several times
-    /// cheaper for small networks ([`Regression`]).
+    /// cheaper for small networks ([`Regression`]). A wrapper changes the function, so it is not
+    /// asked of the model inside.
     fn regression(&self) -> Option<&dyn Regression> {
         None
     }
 
     /// The prediction (not for training) together with products of vectors and its Jacobian, where the model has them
     /// cheaper than a graph has: several share one evaluation. `None` where it has not. Only models that know of a state
-    /// no more than its value and context can have them. Nothing is recorded for differentiation.
+    /// no more than its value and context can have them. Nothing is recorded for differentiation. A wrapper changes
+    /// the Jacobian, so it is not asked of the model inside.
     ///
     /// # Errors
     /// As for [`ScoreModel::predict`].
@@ -91,15 +95,19 @@ pub trait ScoreModel {
     }
 
     /// Promises that the weights stay as they are until the promise is taken back (`false`), so that what
-    /// is made of weights alone may be made once: the kernels of tied convolutions. Wrappers pass it on.
-    fn hold(&self, _held: bool) {}
+    /// is made of weights alone may be made once: the kernels of tied convolutions.
+    fn hold(&self, held: bool) {
+        if let Some(inner) = self.inner() {
+            inner.hold(held);
+        }
+    }
 
     /// Features of a layer, `[B, d]`, for distances in feature space; `None` where there are none.
     ///
     /// # Errors
     /// As for [`ScoreModel::predict`].
-    fn features(&self, _state: &State) -> Result<Option<Tensor>> {
-        Ok(None)
+    fn features(&self, state: &State) -> Result<Option<Tensor>> {
+        self.inner().map_or(Ok(None), |inner| inner.features(state))
     }
 }
 
@@ -142,4 +150,44 @@ pub trait Regression {
         by_outputs: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
         gradients: &[Tensor],
     ) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    /// The methods with a default of a trait, by their text: name and body.
+    fn defaults<'a>(file: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {
+        let start = file.find(&format!("\npub trait {name}")).expect("the trait is in its file");
+        let text = &file[start..];
+        let text = &text[..text.find("\n}\n").expect("the trait ends")];
+        let methods = text.split("\n    fn ").skip(1).filter_map(|method| {
+            let name = method.split('(').next()?;
+            let body = method.split_once(" {\n        ")?.1;
+            Some((name, body.split("\n    }").next()?))
+        });
+        methods.collect()
+    }
+
+    /// What a wrapper leaves out must reach what it wraps, whatever methods these traits get later.
+    /// Named are the methods that a wrapper must never borrow: they are of the function that it changes.
+    #[test]
+    fn no_wrapper_can_forget_a_method() {
+        let traits = [
+            ("ScoreModel", include_str!("model.rs"), &["inner", "regression", "linearised"][..]),
+            ("Sampler", include_str!("sampler.rs"), &["inner"]),
+            ("Dataset", include_str!("dataset.rs"), &["inner", "is_empty"]),
+            ("Objective", include_str!("objective.rs"), &["inner", "loss_with", "columns"]),
+        ];
+        for (name, file, own) in traits {
+            let defaults = defaults(file, name);
+            for own in own {
+                assert!(defaults.iter().any(|(method, _)| method == own), "{name}::{own} is gone");
+            }
+            for (method, body) in defaults {
+                assert!(
+                    own.contains(&method) || body.contains("self.inner()"),
+                    "the default of {name}::{method} does not ask the one inside a wrapper"
+                );
+            }
+        }
+    }
 }

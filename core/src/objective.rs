@@ -99,12 +99,18 @@ pub trait Objective: Send + std::fmt::Debug {
     /// When the model or the process fails.
     fn loss(&self, model: &dyn ScoreModel, batch: &State, context: &LossContext) -> Result<Loss>;
 
-    /// Rates of the averages that [`Objective::loss_with`] asks for: `train.ema` must name them.
-    fn averages(&self) -> Vec<f64> {
-        Vec::new()
+    /// The objective that this one adds to. Whatever a wrapper does not answer itself is asked of it.
+    fn inner(&self) -> Option<&dyn Objective> {
+        None
     }
 
-    /// [`Objective::loss`] for an objective that compares the model with averages of itself.
+    /// Rates of the averages that [`Objective::loss_with`] asks for: `train.ema` must name them.
+    fn averages(&self) -> Vec<f64> {
+        self.inner().map(|inner| inner.averages()).unwrap_or_default()
+    }
+
+    /// [`Objective::loss`] for an objective that compares the model with averages of itself. The
+    /// default does not: it is the loss, a wrapper's own.
     ///
     /// # Errors
     /// As for [`Objective::loss`].
@@ -120,7 +126,7 @@ pub trait Objective: Send + std::fmt::Debug {
 
     /// The same loss as [`Objective::loss`] as a regression of columns, for `batches` batches at once
     /// (the rows of `states`, one batch after the other), where it is one. `context.step` numbers
-    /// these groups of batches.
+    /// these groups of batches. A wrapper changes the loss, so it is not asked of the objective inside.
     ///
     /// # Errors
     /// When the model or the process fails.

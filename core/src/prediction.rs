@@ -35,6 +35,10 @@ pub enum PredictionKind {
     FieldSum,
     /// Class logits; drives nothing.
     Logits,
+    /// The velocity `dxi/dt` of the probability flow, in the direction of time (flow matching): for
+    /// processes that have no score. It serves the flow and its likelihood, and nothing that needs
+    /// noise or an estimate of the clean coordinates.
+    Velocity,
 }
 
 /// What a sampler or an estimator needs from a prediction.
@@ -64,6 +68,7 @@ impl PredictionKind {
             | Self::Clean
             | Self::Field => true,
             Self::FieldSum => purpose == Purpose::ReverseSde,
+            Self::Velocity => matches!(purpose, Purpose::ProbabilityFlow | Purpose::Likelihood),
             Self::Logits => false,
         }
     }
@@ -150,6 +155,13 @@ impl Scale {
 }
 
 /// The Gaussian kernel of a process at a time: scales per factor, and the colour of the noise.
+///
+/// A factor that gets no noise of its own (the position under kinetic Langevin dynamics) has `std`
+/// `Scale::Same(0.0)`. Its noise and its score are zero: no conversion divides by that zero
+/// ([`Kernel::per_noise`]). Where the law is Gaussian over several factors together, the `std` of a
+/// factor is the one given the factors before it, which is the scale of its score (the diagonal of
+/// the Cholesky root); such a law says of itself that it is not
+/// [`gaussian`](crate::KernelLaw::gaussian), since estimates of clean coordinates mix factors.
 #[derive(Debug, Clone)]
 pub struct Kernel {
     /// Factor of the clean coordinates.
@@ -170,8 +182,13 @@ pub struct Perturbed {
     /// The kernel at the times of the batch.
     pub kernel: Kernel,
     /// The noise `z`, standard normal before colouring (in the horizontal directions); for kernels
-    /// that are not Gaussian `-std * score`.
-    pub noise: Xi,
+    /// that are not Gaussian `-std * score`, given whatever else the noisy state was drawn from (a
+    /// score given more than the clean state has the right mean). `None` for a process without a
+    /// score, which has a [`Perturbed::velocity`].
+    pub noise: Option<Xi>,
+    /// The velocity `dxi/dt` of the path that the noisy state was drawn from, where the process is
+    /// driven by a [`PredictionKind::Velocity`].
+    pub velocity: Option<Xi>,
     /// The clean coordinates, where there are some.
     pub clean: Option<Xi>,
     /// The noisy (unwrapped) coordinates, where there are some.
@@ -215,7 +232,15 @@ impl Kernel {
     }
 
     fn divide_std(&self, xi: &Xi) -> Xi {
-        Xi(xi.0.iter().zip(&self.std).map(|(x, std)| std.divide(x)).collect())
+        Xi(xi.0.iter().enumerate().map(|(k, x)| self.per_noise(k, x)).collect())
+    }
+
+    /// `x / std` in factor `k`; zero where the factor gets no noise.
+    pub fn per_noise(&self, k: usize, x: &Tensor) -> Tensor {
+        match &self.std[k] {
+            Scale::Same(std) if *std == 0.0 => x.zeros_like(),
+            std => std.divide(x),
+        }
     }
 
     fn mean_times(&self, xi: &Xi) -> Xi {
@@ -238,7 +263,7 @@ impl Kernel {
     /// The score that a prediction stands for at a point with (centred) coordinates `tau`.
     ///
     /// # Errors
-    /// When the prediction has no score ([`PredictionKind::FieldSum`], logits), or needs
+    /// When the prediction has no score ([`PredictionKind::FieldSum`], logits, velocity), or needs
     /// coordinates that the drive does not have.
     pub fn score(&self, prediction: &Prediction, tau: Option<&Xi>) -> Result<Xi> {
         let head = &prediction.heads[0];
@@ -254,10 +279,12 @@ impl Kernel {
                 Ok(unroot(&self.through(&centred, Root::solve)))
             }
             PredictionKind::Field => Ok(unroot(&prediction.heads[1])),
-            PredictionKind::FieldSum | PredictionKind::Logits => Err(Error::Unsupported(format!(
-                "a prediction of kind {:?} carries no score of its own",
-                prediction.kind
-            ))),
+            PredictionKind::FieldSum | PredictionKind::Logits | PredictionKind::Velocity => {
+                Err(Error::Unsupported(format!(
+                    "a prediction of kind {:?} carries no score of its own",
+                    prediction.kind
+                )))
+            }
         }
     }
 
@@ -313,7 +340,7 @@ impl Kernel {
     /// returns that knows the score.
     ///
     /// # Errors
-    /// For kinds that a score alone does not determine: field heads and logits.
+    /// For kinds that a score alone does not determine: field heads, logits, velocity.
     pub fn prediction_of_score(
         &self,
         score: &Xi,
@@ -327,7 +354,10 @@ impl Kernel {
             PredictionKind::PreconditionedScore => self.noise(&given, tau)?.scale(-1.0),
             PredictionKind::CovarianceScore => self.std_times(&self.covariance_score(&given, tau)?),
             PredictionKind::Clean => self.clean(&given, tau.ok_or_else(no_coordinates)?)?,
-            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits => {
+            PredictionKind::Field
+            | PredictionKind::FieldSum
+            | PredictionKind::Logits
+            | PredictionKind::Velocity => {
                 return Err(Error::Unsupported(format!(
                     "a score does not determine a prediction of kind {kind:?}"
                 )));
@@ -338,6 +368,15 @@ impl Kernel {
 }
 
 impl Perturbed {
+    /// [`Perturbed::noise`].
+    ///
+    /// # Errors `Unsupported` for a process without a score.
+    pub fn noise(&self) -> Result<&Xi> {
+        let lacks =
+            || Error::Unsupported("the process has no score to learn, only a velocity".into());
+        self.noise.as_ref().ok_or_else(lacks)
+    }
+
     /// What a model that predicts `kind` should return for this batch, head by head.
     ///
     /// # Errors
@@ -348,27 +387,31 @@ impl Perturbed {
             None => xi,
         };
         Ok(match kind {
-            PredictionKind::Noise => vec![self.noise.clone()],
+            PredictionKind::Noise => vec![self.noise()?.clone()],
             PredictionKind::Score => {
-                let unrooted = self.kernel.through(&self.noise, Root::solve_transposed);
+                let unrooted = self.kernel.through(self.noise()?, Root::solve_transposed);
                 vec![self.kernel.divide_std(&unrooted.scale(-1.0))]
             }
-            PredictionKind::PreconditionedScore => vec![self.noise.scale(-1.0)],
+            PredictionKind::PreconditionedScore => vec![self.noise()?.scale(-1.0)],
             PredictionKind::CovarianceScore => {
-                vec![self.kernel.through(&self.noise, Root::apply).scale(-1.0)]
+                vec![self.kernel.through(self.noise()?, Root::apply).scale(-1.0)]
             }
             PredictionKind::Clean => vec![self.clean.clone().ok_or_else(no_coordinates)?],
             PredictionKind::Field => {
                 let tau = self.coordinates.clone().ok_or_else(no_coordinates)?;
-                vec![signed(tau), signed(self.noise.scale(-1.0))]
+                vec![signed(tau), signed(self.noise()?.scale(-1.0))]
             }
             PredictionKind::FieldSum => {
                 let tau = self.coordinates.as_ref().ok_or_else(no_coordinates)?;
                 let half = self.kernel.std_times(tau).scale(0.5);
-                vec![signed(half.sub(&self.noise))]
+                vec![signed(half.sub(self.noise()?))]
             }
             PredictionKind::Logits => {
                 return Err(Error::Unsupported("logits have no denoising target".into()));
+            }
+            PredictionKind::Velocity => {
+                let lacks = || Error::Unsupported("the process has no velocity to learn".into());
+                vec![self.velocity.clone().ok_or_else(lacks)?]
             }
         })
     }

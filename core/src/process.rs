@@ -176,17 +176,31 @@ impl NoiseOperator {
 }
 
 /// What moves a point at a time, separately and per factor, as rates per unit of time. The forward
-/// process is `dxi = (drift + h) dt + noise dW`; its reversal subtracts drift and h-term and adds
-/// `preconditioned` (the noise covariance applied to the score). All of them are horizontal.
+/// process is `x <- flow(x, (drift + h) dt + noise dW)`; its reversal subtracts drift and h-term and
+/// adds `preconditioned`, the probability flow half of it. All of them are horizontal.
+///
+/// The score is that of the *fields*, whatever measure densities refer to:
+/// `L_i log p + div Pi_i`, with the derivative `L_i` along field `Pi_i` and its divergence with
+/// respect to the same measure as `p` ([`Drive::divergences`]). Another measure changes both and not
+/// their sum. In flow coordinates the sum is the gradient of the log-density of `tau`; generators
+/// that keep the measure have no divergence, and the score is `L_i log p`.
+///
+/// Where the covariance `K = noise noise^T` of horizontal noise changes along the fields (noise
+/// across the orbits of a symmetry, [`Drive::horizontal`]), `preconditioned` is the whole of
+/// `(1/p) sum_j (L_j + div Pi_j)(K_ij p) = K_ij score_j + L_j K_ij`; on spheres and in groups the
+/// last term is zero.
+///
+/// A process that is driven by a velocity ([`PredictionKind::Velocity`]) has it as its drift, noise
+/// of scale 0, and no score.
 #[derive(Debug)]
 pub struct Terms {
     /// Forward drift in the coefficients.
     pub drift: Xi,
     /// Noise operator of each factor.
     pub noise: Vec<NoiseOperator>,
-    /// The plain score, where the prediction has one.
+    /// The plain score `L_i log p + div Pi_i`, where the prediction has one.
     pub score: Option<Xi>,
-    /// `noise noise^T score`, per unit of time.
+    /// `noise noise^T score` (and `L_j K_ij`, see above), per unit of time.
     pub preconditioned: Xi,
     /// The h-term of a bridge, already with the noise covariance applied: the part of the forward
     /// drift that a guidance weight multiplies.
@@ -383,7 +397,9 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     /// When clean states lie in the singular set of the drive.
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed>;
 
-    /// Simulated steps that [`NoisingProcess::perturb`] takes; 0 when it is in closed form.
+    /// Simulated steps that [`NoisingProcess::perturb`] takes; 0 when it is in closed form. They are
+    /// what a noisy batch costs and by how much its law is off: `runner validate` and the manifest
+    /// of a run name them, and checks of the law allow for them.
     fn simulated_steps(&self) -> usize {
         0
     }
@@ -402,11 +418,12 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     fn prior_log_prob(&self, state: &State) -> Result<Option<Tensor>>;
 
     /// Whether a model that predicts this kind can drive the process. What each purpose needs of a
-    /// prediction ([`PredictionKind::can_drive`]) is another question.
+    /// prediction ([`PredictionKind::can_drive`]) is another question. The default is for processes
+    /// with a score: all but a velocity.
     ///
     /// # Errors `Unsupported` with the reason.
-    fn accepts_prediction(&self, _kind: PredictionKind) -> Result<()> {
-        Ok(())
+    fn accepts_prediction(&self, kind: PredictionKind) -> Result<()> {
+        has_score(&self.name(), kind)
     }
 
     /// [`NoisingProcess::prior_log_prob`] of the point itself, whatever its unwrapped coordinates: where
@@ -442,8 +459,19 @@ pub trait NoisingProcess: Send + std::fmt::Debug {
     fn symmetric_under(&self, symmetry: &dyn Representation, spec: &StateSpec) -> Result<()>;
 }
 
+/// Refuses the velocity for a process that has a score: it is no target there.
+///
+/// # Errors `Unsupported`.
+pub fn has_score(process: &str, kind: PredictionKind) -> Result<()> {
+    if kind != PredictionKind::Velocity {
+        return Ok(());
+    }
+    let message = format!("{process} is driven by a score; a velocity is for flow matching");
+    Err(Error::Unsupported(message))
+}
+
 /// Whether a drift in the coefficients and white noise in them are symmetric, found out on random
-/// states of these shapes (to 1e-6, wider by the approximation error of the action): the drive must
+/// states of these shapes ([`Representation::random_state`]; to 1e-6, wider by the approximation error of the action): the drive must
 /// know how to transport, transport must keep the length of coefficients, and the drift at the moved
 /// point must be the moved drift. Sufficient for p_t to stay invariant (spdm.md 1.2).
 ///
@@ -456,7 +484,7 @@ pub fn probe_symmetry(
 ) -> Result<()> {
     let options = (Kind::Double, Device::Cpu);
     let mut stream = Stream::probe();
-    let state = drive.lift(State::random(spec, 8, options, &mut stream))?;
+    let state = drive.lift(drive.random_state(spec, 8, options, &mut stream))?;
     let h = symmetry.group().sample(&symmetry.element_shape(&state)?, options, &mut stream);
     let here = drift(&state)?;
     let z = drive.horizontal(&state, &here.map(|a| stream.normal(&a.size(), options)));

@@ -60,6 +60,21 @@ pub trait Representation: Send + Sync + std::fmt::Debug + Any {
         None
     }
 
+    /// A state of these shapes with random numbers, for probing ([`probe_symmetry`]). An action that
+    /// reads structure out of the context (which atoms a bond turns) makes some up here; the default
+    /// has normal numbers everywhere.
+    ///
+    /// [`probe_symmetry`]: crate::probe_symmetry
+    fn random_state(
+        &self,
+        spec: &StateSpec,
+        batch: i64,
+        options: (Kind, Device),
+        stream: &mut Stream,
+    ) -> State {
+        State::random(spec, batch, options, stream)
+    }
+
     /// The frame of fields, if this action can drive points.
     fn drive(&self) -> Option<&dyn Drive> {
         None
@@ -80,7 +95,10 @@ pub trait Drive: Representation {
     /// The name of the frame: `flow coordinates (log r, theta)`, `algebra generators`.
     fn frame(&self) -> String;
 
-    /// Shapes of the coefficients without the batch, one per factor; from the spec alone.
+    /// Shapes of the coefficients without the batch, one per factor; from the spec alone. Where their
+    /// number varies within a batch (the bonds of a molecule that turn), it is the largest, the
+    /// context says which are there, and [`Drive::horizontal`] zeroes the others as it zeroes the
+    /// coefficients of padded points.
     fn xi_shape(&self, spec: &StateSpec) -> Vec<Vec<i64>>;
 
     /// Adds the lift that [`Drive::flow`] updates (unwrapped coordinates, a total angle) to a state
@@ -127,8 +145,10 @@ pub trait Drive: Representation {
         None
     }
 
-    /// Removes the components that the stabiliser makes invisible. Predictions and targets are
-    /// horizontal. The default is for free actions: nothing to remove.
+    /// Removes the components that the stabiliser makes invisible, those of padding, and, where
+    /// points count only up to a symmetry (a quotient), those along its orbits: what is left has the
+    /// degrees of freedom of the space of points. Predictions and targets are horizontal. The default
+    /// is for free actions: nothing to remove.
     fn horizontal(&self, _state: &State, xi: &Xi) -> Xi {
         xi.clone()
     }

@@ -40,13 +40,23 @@ pub trait Sampler: Send + std::fmt::Debug {
     /// Whether it can integrate this process with this model: the only gate. What it refuses is
     /// refused while a configuration is checked, and what it accepts [`Sampler::run`] carries out.
     /// It evaluates no model. The default asks for a prediction that can drive
-    /// [`Sampler::purpose`]; who writes another calls [`accept`] first, and a sampler around
-    /// another one hands the question on.
+    /// [`Sampler::purpose`], and asks the sampler inside one that has one; who writes another calls
+    /// [`accept`] first.
     ///
     /// # Errors
     /// The reason, with a pointer into the sampler's configuration.
     fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
-        accept(process, model, self.purpose())
+        match self.inner() {
+            Some((field, inner)) => {
+                inner.accepts(process, model).map_err(|error| error.under(field))
+            }
+            None => accept(process, model, self.purpose()),
+        }
+    }
+
+    /// The sampler that this one runs, with the pointer to its configuration (`/inner`).
+    fn inner(&self) -> Option<(&'static str, &dyn Sampler)> {
+        None
     }
 
     /// Runs from `start` to data.

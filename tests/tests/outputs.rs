@@ -38,7 +38,12 @@ fn the_run_folder_is_complete_and_its_configuration_runs_again() {
         assert!(page.contains(&format!("| `{name}")), "{name} is not documented");
     }
     let manifest = read_json(&folder.join("manifest.json"));
-    for (field, expected) in [("device", json!("cpu")), ("threads", json!(1)), ("seed", json!(0))] {
+    for (field, expected) in [
+        ("device", json!("cpu")),
+        ("threads", json!(1)),
+        ("seed", json!(0)),
+        ("simulated_steps", json!(0)),
+    ] {
         assert_eq!(manifest[field], expected, "{field}");
     }
     assert!(manifest["libtorch"].as_str().is_some_and(|v| v.starts_with("2.13.0")), "{manifest}");
@@ -67,6 +72,23 @@ fn the_run_folder_is_complete_and_its_configuration_runs_again() {
         read_json(&folder.join("config.json")),
         read_json(&scratch.join("again/config.json"))
     );
+}
+
+#[test]
+fn simulated_noise_is_told_before_and_after_the_run() {
+    let scratch = Scratch::new("simulated");
+    let process = r#"process={"type": "langevin", "schedule": {"type": "cosine"}, "steps": 20,
+        "invariant": [{"normal-mixture": {"means": [0.0], "stds": [1.0], "weights": [1.0]}}],
+        "simulated_steps": 7}"#;
+    let simulated = ["--set", process, "--set", "model.predicts=score", "--set", "train.steps=2"];
+    let config = tiny().display().to_string();
+    let exact = run(RUNNER, &scratch, &["validate", &config]).with_code(0);
+    assert!(exact.stdout.contains(" parameters)"), "{}", exact.stdout);
+    let told = run(RUNNER, &scratch, &[&["validate", &config], &simulated[..]].concat());
+    let told = told.with_code(0).stdout;
+    assert!(told.contains("parameters; noise is simulated in 7 steps)"), "{told}");
+    run_tiny(RUNNER, &scratch, "run", &simulated).with_code(0);
+    assert_eq!(read_json(&scratch.join("run/manifest.json"))["simulated_steps"], 7);
 }
 
 #[test]

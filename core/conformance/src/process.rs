@@ -48,6 +48,7 @@ pub fn check_process_named(
     }
     table.check("kernel of a batch agrees with the kernel", || subject.kernel_of_time());
     table.check("score against autodiff of the log-kernel", || subject.score());
+    table.check("score of the fields: L log p + div", || subject.score_of_fields());
     table.check("noise of a step is what the kernel adds", || subject.noise_of_steps());
     table.check("drift of a step follows the kernel's mean", || subject.drift_of_steps());
     table.check("rates of the two ends of a step average to its integral", || subject.ends());
@@ -231,7 +232,7 @@ impl Subject<'_> {
         let t = self.process.time().sample(8, false, cpu(kind), &mut stream);
         let noisy = self.process.perturb(&clean, &t, &mut stream)?;
         let mut all = vec![noisy.noisy.x()];
-        all.extend(&noisy.noise.0);
+        all.extend(noisy.noise.iter().chain(&noisy.velocity).flat_map(|xi| &xi.0));
         all.extend(noisy.coordinates.iter().flat_map(|xi| &xi.0));
         for tensor in all {
             if tensor.kind() != kind {
@@ -266,7 +267,7 @@ impl Subject<'_> {
                 _ => return broken("a Gaussian kernel, but perturb returns no coordinates"),
             };
             let centre = kernel.centre(tau_0, end.as_ref());
-            let expected = centre.add_scaled(&kernel.coloured(&noisy.noise), kernel.std);
+            let expected = centre.add_scaled(&kernel.coloured(noisy.noise()?), kernel.std);
             error = worse(error, relative_xi(tau, &expected));
             error = worse(error, relative_xi(&coordinates.unwrapped(&noisy.noisy), tau));
             let point = coordinates.point(&clean, tau);

@@ -187,6 +187,10 @@ impl ScoreModel for Counting {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.inner.predict(state, t, train)
     }
+
+    fn inner(&self) -> Option<&dyn ScoreModel> {
+        Some(self.inner.as_ref())
+    }
 }
 
 fn counted(sampler: &dyn Sampler, subject: SamplerSubject, streams: &Streams) -> Result<Found> {

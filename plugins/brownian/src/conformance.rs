@@ -76,8 +76,8 @@ impl Subject<'_> {
         let mut error = 0.0;
         for level in [0.1, 0.7, 2.0] {
             let (_, perturbed) = self.perturb(200, self.time(level))?;
-            let level = self.process.fields().horizontal(&perturbed.noisy, &perturbed.noise);
-            let vertical = perturbed.noise.sub(&level);
+            let level = self.process.fields().horizontal(&perturbed.noisy, perturbed.noise()?);
+            let vertical = perturbed.noise()?.sub(&level);
             error = vertical.0.iter().map(largest).fold(error, worse);
         }
         Ok((error, 1e-9))
@@ -153,7 +153,7 @@ impl Subject<'_> {
             let gradient = Tensor::f_run_backward(&[phi.sum(Kind::Double)], &[&x], false, false)?;
             let derivative = self.process.fields().pull(noisy, &gradient[0]);
             let phi = phi.detach();
-            for (k, noise) in perturbed.noise.0.iter().enumerate() {
+            for (k, noise) in perturbed.noise()?.0.iter().enumerate() {
                 let noise = noise.flatten(1, -1);
                 let std = match &perturbed.kernel.std[k] {
                     Scale::Same(std) => noise.ones_like() * *std,

@@ -269,7 +269,8 @@ impl NoisingProcess for Brownian {
         Ok(Perturbed {
             noisy: self.fields().flow(clean, &Xi(xi)),
             kernel: Kernel::new(means, stds),
-            noise: Xi(noise),
+            noise: Some(Xi(noise)),
+            velocity: None,
             clean: None,
             coordinates: None,
             orientation: None,

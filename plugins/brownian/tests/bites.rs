@@ -54,11 +54,12 @@ impl NoisingProcess for Wrong {
         };
         let mut perturbed = self.inner.perturb(clean, &t, stream)?;
         match self.mistake {
-            Mistake::SignOfTheScore => perturbed.noise = perturbed.noise.scale(-1.0),
+            Mistake::SignOfTheScore => perturbed.noise = Some(perturbed.noise()?.scale(-1.0)),
             Mistake::VerticalTarget => {
                 let x = perturbed.noisy.x();
                 let unit = x / x.norm_scalaropt_dim(2, [-1], true);
-                perturbed.noise.0[0] = &perturbed.noise.0[0] + unit * 0.3;
+                let tilted = perturbed.noise()?.map(|noise| noise + &unit * 0.3);
+                perturbed.noise = Some(tilted);
             }
             _ => {}
         }

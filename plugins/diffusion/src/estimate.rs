@@ -41,7 +41,10 @@ pub fn estimable(process: &dyn NoisingProcess, kind: PredictionKind) -> Result<(
     let refuse = |why: String| Err(Error::Unsupported(why));
     match kind {
         PredictionKind::Clean => Ok(()),
-        PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits => {
+        PredictionKind::Field
+        | PredictionKind::FieldSum
+        | PredictionKind::Logits
+        | PredictionKind::Velocity => {
             refuse(format!("a prediction of kind {kind:?} holds no estimate of the clean image"))
         }
         _ if process.gaussian_kernel().is_none() => {

@@ -59,6 +59,7 @@ enum Mistake {
     KernelScoreUnscaled,
     AlwaysDouble,
     MismatchHidden,
+    ScoreOfTheValue,
 }
 
 /// A process with a mistake.
@@ -135,15 +136,10 @@ impl NoisingProcess for Wrong {
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed> {
         let mut found = self.right.perturb(clean, t, stream)?;
         match self.mistake {
-            Mistake::NoiseSign => found.noise = found.noise.scale(-1.0),
+            Mistake::NoiseSign => found.noise = Some(found.noise()?.scale(-1.0)),
             Mistake::NoiseOfAnotherScale => {
-                found.noise = Xi(found
-                    .noise
-                    .0
-                    .iter()
-                    .zip(&found.kernel.std)
-                    .map(|(z, std)| std.times(z))
-                    .collect());
+                let scaled = found.noise()?.0.iter().zip(&found.kernel.std);
+                found.noise = Some(Xi(scaled.map(|(z, std)| std.times(z)).collect()));
             }
             Mistake::KernelScoreUnscaled => found.kernel.std = scaled(found.kernel.std, 2.0),
             Mistake::AlwaysDouble => {
@@ -206,6 +202,10 @@ impl NoisingProcess for Wrong {
                         }
                     })
                     .collect();
+            }
+            Mistake::ScoreOfTheValue => {
+                let divergences = self.fields().divergences(state);
+                terms.score = terms.score.map(|score| score.sub(&divergences));
             }
             Mistake::ScoreDoubled => terms.preconditioned = terms.preconditioned.scale(2.0),
             _ => {}
@@ -284,6 +284,7 @@ fn each_mistake_fails_the_check_named_for_it() {
         (Mistake::RateDoubled, "noise of a step is what the kernel adds", &[VP, VE, OU]),
         (Mistake::RateDoubled, "kernel against the simulated equation", &[VP, VE, OU]),
         (Mistake::ScoreDoubled, "terms: g^2 times the score", &[VP, VE, OU]),
+        (Mistake::ScoreOfTheValue, "score of the fields", &[VP, VE, OU]),
         (Mistake::SwappedEndsIgnored, "rates of the two ends", &[VP, OU]),
         (Mistake::PriorWide, "prior log-density integrates to 1", &[VP, VE, OU]),
         (Mistake::PriorWide, "the end of the process is its prior", &[VP, VE, OU]),

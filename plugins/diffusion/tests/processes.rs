@@ -410,7 +410,7 @@ fn the_skip_alone_denoises_gaussian_data() {
         let model = edm(process.as_ref(), "[0.6, 0.3]", &store);
         silence(&mut store);
         assert_eq!(model.predicts(), PredictionKind::Clean);
-        assert!(model.raw().is_some());
+        assert!(model.inner().is_some());
         let spec = StateSpec::new(FieldSpec::new(&[2], Moves::Point));
         let config: Box<dyn ModelConfig> = serde_json::from_str(
             r#"{"type": "gaussian-tau-oracle", "mean": [0.0], "std": [0.6, 0.3], "predicts": "clean"}"#,

@@ -222,8 +222,13 @@ impl Objective for Regularised {
         }
     }
 
+    fn inner(&self) -> Option<&dyn Objective> {
+        Some(self.inner.as_ref())
+    }
+
     fn averages(&self) -> Vec<f64> {
-        self.regulariser.iter().filter_map(|regulariser| regulariser.target).collect()
+        let ours = self.regulariser.iter().filter_map(|regulariser| regulariser.target);
+        ours.chain(self.inner.averages()).collect()
     }
 
     fn loss(&self, model: &dyn ScoreModel, batch: &State, context: &LossContext) -> Result<Loss> {
@@ -247,7 +252,7 @@ impl Objective for Regularised {
             penalty: RefCell::default(),
             coefficients: Cell::new(1),
         };
-        let mut loss = self.inner.loss(&watching, batch, context)?;
+        let mut loss = self.inner.loss_with(&watching, batch, context, averages)?;
         if self.mean {
             let share = 1.0 / watching.coefficients.get() as f64;
             loss.total = &loss.total * share;
@@ -356,11 +361,7 @@ impl ScoreModel for Watching<'_> {
         Ok(prediction)
     }
 
-    fn claims_symmetry(&self) -> bool {
-        self.model.claims_symmetry()
-    }
-
-    fn raw(&self) -> Option<&dyn ScoreModel> {
-        self.model.raw()
+    fn inner(&self) -> Option<&dyn ScoreModel> {
+        Some(self.model)
     }
 }

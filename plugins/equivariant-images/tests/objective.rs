@@ -199,7 +199,7 @@ fn the_penalty_of_a_preconditioned_network_is_that_of_the_network_inside() {
     let input = (sigma.square() + 0.25).rsqrt();
     let scaled = |s: &State| s.with_value(s.x() / mean * &input);
     let label = sigma.log().flatten(0, -1) * (0.25 / process.time().label_scale);
-    let raw = |s: &State| Ok(model.raw().unwrap().predict(&scaled(s), &label, false)?.heads);
+    let raw = |s: &State| Ok(model.inner().unwrap().predict(&scaled(s), &label, false)?.heads);
     let back = isotropy_equivariant_images::objective::turned_back(
         process.as_ref(),
         &symmetry,

@@ -301,7 +301,15 @@ impl NoisingProcess for Noise {
         let noisy = clean.with_value(clean.x() + &z * t.reshape(&shape));
         let kernel = Kernel::new(vec![Scale::Same(1.0)], vec![Scale::Each(t.reshape(&shape))]);
         let (clean, coordinates, orientation) = (None, None, None);
-        Ok(Perturbed { noisy, kernel, noise: z.into(), clean, coordinates, orientation })
+        Ok(Perturbed {
+            noisy,
+            kernel,
+            noise: Some(z.into()),
+            velocity: None,
+            clean,
+            coordinates,
+            orientation,
+        })
     }
     fn prior(&self, template: &State, _stream: &mut Stream) -> Result<State> {
         Ok(template.clone())

@@ -125,6 +125,7 @@ pub fn execute(
             prepared.load.device,
             threads,
             prepared.dataset.as_ref(),
+            prepared.built.process.as_deref(),
             &surroundings.config_folder,
         );
         folder.write_json("manifest.json", &value)?;

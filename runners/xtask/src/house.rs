@@ -1,6 +1,8 @@
 //! The plan of the house: which crates there are, which layer each belongs to, and what it imports, read from the
 //! Cargo.toml files and from `plugins/README.md`, which says what is a block and what a family.
 
+#[cfg(test)]
+mod dependencies;
 mod drawing;
 
 use std::fs;

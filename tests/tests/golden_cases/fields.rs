@@ -217,7 +217,7 @@ fn ou_marginal(case: &Case) {
     let times = Tensor::full([1], t, F64);
     let perturbed = process.perturb(&state, &times, &mut Streams::new(0).stream("p", 0)).unwrap();
     let colour = perturbed.kernel.colour[0].as_ref().unwrap();
-    let noise = perturbed.kernel.std[0].times(&colour.apply(perturbed.noise.single()));
+    let noise = perturbed.kernel.std[0].times(&colour.apply(perturbed.noise().unwrap().single()));
     case.assert_close("mean", &(perturbed.noisy.x() - noise).flatten(0, -1));
 }
 
@@ -287,7 +287,8 @@ fn dsm(case: &Case) {
     let perturbed = Perturbed {
         noisy: state.with_value(noisy.shallow_clone()),
         kernel,
-        noise: z,
+        noise: Some(z),
+        velocity: None,
         clean: Some(Xi::from(state.x().shallow_clone())),
         coordinates: Some(noisy.into()),
         orientation: None,

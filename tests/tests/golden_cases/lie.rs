@@ -235,7 +235,8 @@ fn forward(case: &Case, drive: &Arc<dyn Representation>, mean: &str, noise: &str
     let perturbed = Perturbed {
         noisy: x0,
         kernel,
-        noise,
+        noise: Some(noise),
+        velocity: None,
         clean: Some(clean),
         coordinates: Some(tau.clone()),
         orientation: None,

@@ -1,10 +1,10 @@
-//! Conformers. Published drive: (SO(3)xR+)^N, the flow coordinates of `toy` on each atom, no
+//! Conformers. Published drive: (SO(3)xR+)^N, flow coordinates on each atom, no
 //! symmetry. Symmetric drive: T(3)^N without the mean, under E(3). Both with a mask.
 
 use crate::groups::{ByTags, Euclid};
 use crate::harness::{F64, Oracle, Row, assert_close, normal};
 use crate::ou::{Noise, Ou};
-use crate::toy::Spherical;
+use crate::spherical::Spherical;
 use crate::translations::Translations;
 use isotropy_core::{Field, FlowCoordinates, Moves, PredictionKind, Representation, State};
 use std::sync::Arc;

@@ -212,7 +212,7 @@ fn igso3(eps: &Tensor, omega: &Tensor) -> (Tensor, Tensor) {
 }
 
 /// Rotation vectors `[B, 3]` with the law IGSO(3) at scales `eps` `[B, 1]`, by inversion.
-fn sample_igso3(eps: &Tensor, stream: &mut Stream) -> Tensor {
+pub fn sample_igso3(eps: &Tensor, stream: &mut Stream) -> Tensor {
     let omega = (Tensor::arange(600, F64) + 0.5) * (std::f64::consts::PI / 600.0);
     let density = igso3(eps, &omega).0.exp() * (omega.cos().neg() + 1.0);
     let law = density.cumsum(1, Kind::Double);
@@ -284,7 +284,8 @@ impl NoisingProcess for IgsoVp {
         Ok(Perturbed {
             noisy: self.fields().flow(clean, &Xi(vec![w, shift])),
             kernel: Kernel::new(vec![Scale::Same(1.0), each(&mean)], vec![each(&eps), each(&std)]),
-            noise,
+            noise: Some(noise),
+            velocity: None,
             clean: None,
             coordinates: None,
             orientation: None,

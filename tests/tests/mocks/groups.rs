@@ -1,8 +1,7 @@
-//! Three groups and two actions that several rows share.
+//! Two groups and an action that several rows share.
 
 use isotropy_core::{
-    Element, Error, Field, FiniteGroup, Group, Moves, Representation, Result, State, StateSpec,
-    Stream, Xi,
+    Element, Error, Group, Moves, Representation, Result, State, StateSpec, Stream, Xi,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -160,83 +159,5 @@ impl Representation for ByTags {
     }
     fn act_tangent(&self, g: &Element, _state: &State, v: &Tensor) -> Result<Tensor> {
         Ok(rotate(&g.0[0], v))
-    }
-}
-
-/// The cyclic group; an element is an index.
-#[derive(Debug)]
-pub struct Cyclic(pub i64);
-
-impl Group for Cyclic {
-    fn name(&self) -> String {
-        format!("C{}", self.0)
-    }
-    fn xi_shape(&self, lead: &[i64]) -> Option<Vec<Vec<i64>>> {
-        Some(vec![lead.to_vec()])
-    }
-    fn identity(&self, xi_shape: &[Vec<i64>], (_, device): Options) -> Element {
-        Tensor::zeros(&xi_shape[0], (Kind::Int64, device)).into()
-    }
-    fn compose(&self, a: &Element, b: &Element) -> Element {
-        (a.single() + b.single()).remainder(self.0).into()
-    }
-    fn inverse(&self, a: &Element) -> Element {
-        (-a.single()).remainder(self.0).into()
-    }
-    fn sample(&self, xi_shape: &[Vec<i64>], (_, device): Options, stream: &mut Stream) -> Element {
-        stream.integers(self.0, &xi_shape[0], device).into()
-    }
-    fn distance(&self, a: &Element, b: &Element) -> Tensor {
-        a.single().ne_tensor(b.single()).to_kind(Kind::Double)
-    }
-    fn violation(&self, a: &Element) -> Tensor {
-        a.single().remainder(self.0).ne_tensor(a.single()).to_kind(Kind::Double)
-    }
-    fn finite(&self) -> Option<&dyn FiniteGroup> {
-        Some(self)
-    }
-}
-
-impl FiniteGroup for Cyclic {
-    fn order(&self) -> i64 {
-        self.0
-    }
-}
-
-/// Quarter turns of square images: permutations of pixels.
-#[derive(Debug)]
-pub struct QuarterTurns;
-
-impl QuarterTurns {
-    fn turn(g: &Element, x: &Tensor) -> Tensor {
-        let turned: Vec<Tensor> = (0..4).map(|k| x.rot90(k, [-1, -2])).collect();
-        let rows = Tensor::arange(x.size()[0], (Kind::Int64, x.device()));
-        Tensor::stack(&turned, 0).index(&[Some(g.single()), Some(&rows)])
-    }
-}
-
-impl Representation for QuarterTurns {
-    fn name(&self) -> String {
-        "quarter turns of images".into()
-    }
-    fn group(&self) -> &dyn Group {
-        &Cyclic(4)
-    }
-    fn accepts(&self, spec: &StateSpec) -> Result<()> {
-        match spec.value.shape.as_slice() {
-            [.., height, width] if height == width => Ok(()),
-            shape => Err(Error::Unsupported(format!("images must be square, not {shape:?}"))),
-        }
-    }
-    fn act(&self, g: &Element, state: &State) -> Result<State> {
-        state.try_map(|_, field: &Field| {
-            Ok(match field.moves {
-                Moves::Image => field.with(Self::turn(g, &field.tensor)),
-                _ => field.clone(),
-            })
-        })
-    }
-    fn act_tangent(&self, g: &Element, _state: &State, v: &Tensor) -> Result<Tensor> {
-        Ok(Self::turn(g, v))
     }
 }

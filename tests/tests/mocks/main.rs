@@ -1,6 +1,6 @@
-//! One mock for each row of the table in the design (section 1): do the contracts of the core hold
-//! every family? Real tensors, real mathematics, as little code as it takes. `harness` holds the
-//! sampler, written once and blind to geometry, and what every row must satisfy.
+//! One mock for each family that has no plugin yet: do the contracts of the core hold it? Real
+//! tensors, real mathematics, as little code as it takes. `harness` holds the sampler, written once
+//! and blind to geometry, and what every row must satisfy.
 //! `docs/src/concepts/contracts.md` says in words what is shown here.
 
 #![allow(clippy::unwrap_used)]
@@ -9,7 +9,13 @@ mod conformers;
 mod docking;
 mod groups;
 mod harness;
+mod kinetic;
 mod ou;
+mod quotient;
 mod sphere;
-mod toy;
+mod spherical;
+mod torsions;
+mod torus;
+mod tracks;
 mod translations;
+mod velocity;

@@ -127,7 +127,8 @@ impl NoisingProcess for Ou {
         Ok(Perturbed {
             noisy: self.coordinates().point(&state, &noisy),
             kernel,
-            noise: z,
+            noise: Some(z),
+            velocity: None,
             clean: Some(tau),
             orientation: self.coordinates().orientation(&noisy),
             coordinates: Some(noisy),

@@ -42,7 +42,7 @@ pub fn axial(
 }
 
 #[derive(Debug)]
-struct Turns(Euclid);
+pub struct Turns(pub Euclid);
 
 impl Representation for Turns {
     fn name(&self) -> String {
@@ -123,7 +123,7 @@ fn heat_slope(s: &Tensor, theta: &Tensor) -> Tensor {
 }
 
 /// Score at `y` of Brownian motion that started at `origin`, as horizontal coefficients.
-fn score(y: &Tensor, origin: &Tensor, s: &Tensor) -> Tensor {
+pub fn score(y: &Tensor, origin: &Tensor, s: &Tensor) -> Tensor {
     let axis = cross(y, origin);
     let sin = dot(&axis, &axis).sqrt().clamp_min(1e-12);
     let theta = sin.atan2(&dot(y, origin));
@@ -172,7 +172,8 @@ impl NoisingProcess for Brownian {
         Ok(Perturbed {
             noisy,
             kernel: Kernel::new(mean, vec![Scale::Each(std)]),
-            noise: noise.into(),
+            noise: Some(noise.into()),
+            velocity: None,
             clean: None,
             coordinates: None,
             orientation: None,

@@ -53,7 +53,7 @@ impl Subject<'_> {
         let residual = kernel.white(&tau.sub(&kernel.centre(tau_0, end.as_ref())));
         let log = residual.square_norm() * (-0.5 / kernel.std.powi(2));
         let gradient = Xi(Tensor::run_backward(&[log.sum(Kind::Double)], &tau.0, false, false));
-        let noise = Prediction::one(PredictionKind::Noise, noisy.noise.clone());
+        let noise = Prediction::one(PredictionKind::Noise, noisy.noise()?.clone());
         let clean = Prediction::one(PredictionKind::Clean, tau_0.clone());
         let centred = kernel.counted_from_end(&tau, end.as_ref());
         let mut error = 0.0;
@@ -62,6 +62,44 @@ impl Subject<'_> {
             error = worse(error, relative_xi(&said, &gradient));
         }
         Ok(Found::Error(error, 1e-9))
+    }
+
+    /// The score in the terms is that of the fields, `L_i log p + div Pi_i`: `p` is the density of the
+    /// value with respect to the base measure, by autodiff through the coordinates.
+    pub(super) fn score_of_fields(&self) -> Result<Found> {
+        let coordinates = need!(self.coordinates(), NO_COORDINATES);
+        let t = self.time(0.5);
+        let clean = self.clean_state(8, Kind::Double)?;
+        let kernel = need!(self.gauss(&clean, t)?, NO_KERNEL);
+        let end = self.process.known_end(&clean)?;
+        let times = Tensor::full([8], t, clean.options());
+        let mut stream = self.streams.stream("check score of the fields", 0);
+        let noisy = self.process.perturb(&clean, &times, &mut stream)?;
+        let Some(tau_0) = noisy.clean else {
+            return broken("a Gaussian kernel, but perturb returns no coordinates");
+        };
+        // On the principal branch, so that coordinates are a function of the value.
+        let mut bare = noisy.noisy;
+        bare.lift.clear();
+        let fields = self.process.fields();
+        let state = fields.lift(bare.clone())?;
+        let x = state.x().detach().set_requires_grad(true);
+        let there = fields.lift(bare.with_value(x.shallow_clone()))?;
+        let tau = coordinates.tau(&there);
+        if !tau.0.iter().all(Tensor::requires_grad) {
+            return Ok(Found::Skip("the value alone does not tell the coordinates".into()));
+        }
+        let residual = tau.sub(&kernel.centre(&tau_0, end.as_ref()));
+        let log = kernel.white(&residual).square_norm() * (-0.5 / kernel.std.powi(2));
+        let log = log - coordinates.log_abs_det(&there);
+        let slope = Tensor::run_backward(&[log.sum(Kind::Double)], &[x], false, false).remove(0);
+        let expected = fields.pull(&state, &slope).add(&fields.divergences(&state));
+        let prediction = Prediction::one(PredictionKind::Clean, tau_0);
+        let said = self.process.terms(&state, Step::at(t), &prediction)?.score;
+        let Some(said) = said else {
+            return broken("a Gaussian kernel, but the terms have no score");
+        };
+        Ok(Found::Error(relative_xi(&said, &fields.horizontal(&state, &expected)), 1e-7))
     }
 
     /// Integrates `dxi = f dt + g dW` forwards through the flow of the drive, with the rates of
@@ -257,8 +295,8 @@ impl Subject<'_> {
         let times = Tensor::full([8], t, clean.options());
         let noisy =
             self.process.perturb(&clean, &times, &mut self.streams.stream("check clean", 0))?;
+        let prediction = Prediction::one(PredictionKind::Noise, noisy.noise()?.clone());
         let tau_0 = need!(noisy.clean, "perturb returns no clean coordinates");
-        let prediction = Prediction::one(PredictionKind::Noise, noisy.noise.clone());
         let Ok(found) = self.process.clean(&noisy.noisy, t, &prediction) else {
             return Ok(Found::Skip("the process has no estimate of the clean state".into()));
         };

@@ -112,24 +112,12 @@ impl ScoreModel for GroupAveraged {
         average_over(self.inner.as_ref(), self.symmetry.as_ref(), drive, state, t, train)
     }
 
-    fn any_number_of_points(&self) -> bool {
-        self.inner.any_number_of_points()
+    fn inner(&self) -> Option<&dyn ScoreModel> {
+        Some(self.inner.as_ref())
     }
 
     fn claims_symmetry(&self) -> bool {
         self.claims
-    }
-
-    fn hold(&self, held: bool) {
-        self.inner.hold(held);
-    }
-
-    fn raw_scale(&self, state: &State, t: &Tensor) -> Result<Option<Xi>> {
-        self.inner.raw_scale(state, t)
-    }
-
-    fn raw(&self) -> Option<&dyn ScoreModel> {
-        Some(self.inner.as_ref())
     }
 }
 

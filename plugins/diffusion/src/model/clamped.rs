@@ -54,7 +54,10 @@ impl ModelConfig for ClampedConfig {
         let inner = self.inner.build(path, context).map_err(|error| error.under("/inner"))?;
         let kernel = match inner.predicts() {
             PredictionKind::Clean => None,
-            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits => {
+            PredictionKind::Field
+            | PredictionKind::FieldSum
+            | PredictionKind::Logits
+            | PredictionKind::Velocity => {
                 let message = "clamping needs a model with an estimate of the clean image";
                 return Err(Error::config("/inner/predicts", message));
             }
@@ -101,23 +104,12 @@ impl ScoreModel for Clamped {
         Ok(Prediction::one(PredictionKind::Clean, clean))
     }
 
-    fn any_number_of_points(&self) -> bool {
-        self.inner.any_number_of_points()
-    }
-
-    fn claims_symmetry(&self) -> bool {
-        self.inner.claims_symmetry()
-    }
-
-    fn raw(&self) -> Option<&dyn ScoreModel> {
+    fn inner(&self) -> Option<&dyn ScoreModel> {
         Some(self.inner.as_ref())
     }
 
-    fn hold(&self, held: bool) {
-        self.inner.hold(held);
-    }
-
-    fn features(&self, state: &State) -> Result<Option<Tensor>> {
-        self.inner.features(state)
+    /// Clamping is not linear: no factor tells the size of the output.
+    fn raw_scale(&self, _state: &State, _t: &Tensor) -> Result<Option<Xi>> {
+        Ok(None)
     }
 }

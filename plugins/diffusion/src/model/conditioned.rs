@@ -112,19 +112,15 @@ impl ScoreModel for Conditioned {
         Ok(Some(Linearised { prediction, pull_back: Box::new(pull_back) }))
     }
 
-    fn any_number_of_points(&self) -> bool {
-        self.model.any_number_of_points()
-    }
-
-    fn claims_symmetry(&self) -> bool {
-        self.model.claims_symmetry()
-    }
-
-    fn hold(&self, held: bool) {
-        self.model.hold(held);
-    }
-
-    fn raw(&self) -> Option<&dyn ScoreModel> {
+    fn inner(&self) -> Option<&dyn ScoreModel> {
         Some(self.model.as_ref())
+    }
+
+    fn raw_scale(&self, state: &State, t: &Tensor) -> Result<Option<isotropy_core::Xi>> {
+        self.model.raw_scale(&seen_state(state)?, t)
+    }
+
+    fn features(&self, state: &State) -> Result<Option<Tensor>> {
+        self.model.features(&seen_state(state)?)
     }
 }

@@ -152,20 +152,8 @@ impl ScoreModel for Edm {
         Ok(Prediction::one(PredictionKind::Clean, Xi(clean.collect())))
     }
 
-    fn any_number_of_points(&self) -> bool {
-        self.inner.any_number_of_points()
-    }
-
-    fn claims_symmetry(&self) -> bool {
-        self.inner.claims_symmetry()
-    }
-
-    fn raw(&self) -> Option<&dyn ScoreModel> {
+    fn inner(&self) -> Option<&dyn ScoreModel> {
         Some(self.inner.as_ref())
-    }
-
-    fn hold(&self, held: bool) {
-        self.inner.hold(held);
     }
 
     fn raw_scale(&self, state: &State, t: &Tensor) -> Result<Option<Xi>> {
@@ -178,9 +166,5 @@ impl ScoreModel for Edm {
             EdmScales::new(&sigma, &data).out
         });
         Ok(Some(Xi(factors.collect())))
-    }
-
-    fn features(&self, state: &State) -> Result<Option<Tensor>> {
-        self.inner.features(state)
     }
 }

@@ -143,7 +143,8 @@ impl Denoising {
                         pair = both(&|x| root(std.times(x), Root::apply_transposed), pair);
                     }
                     PredictionKind::Clean => {
-                        pair = both(&|x| root(mean.times(&std.divide(x)), Root::solve), pair);
+                        pair =
+                            both(&|x| root(mean.times(&kernel.per_noise(k, x)), Root::solve), pair);
                     }
                     _ => {}
                 }
@@ -182,6 +183,7 @@ fn moves_points(kind: PredictionKind) -> bool {
             | PredictionKind::Score
             | PredictionKind::PreconditionedScore
             | PredictionKind::CovarianceScore
+            | PredictionKind::Velocity
     )
 }
 

@@ -109,7 +109,7 @@ impl MixtureTau {
             .coordinates()
             .ok_or_else(|| Error::config("", "this oracle needs a drive with flow coordinates"))?;
         match (predicts, coordinates.aliasing()) {
-            (PredictionKind::FieldSum | PredictionKind::Logits, _) => {
+            (PredictionKind::FieldSum | PredictionKind::Logits | PredictionKind::Velocity, _) => {
                 let message = "this oracle knows the score and the averages of `field`";
                 return Err(Error::config("/predicts", message));
             }

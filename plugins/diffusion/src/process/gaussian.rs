@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use isotropy_core::{
     ClosedForm, ClosedForms, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
     NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
-    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, broadcast, config,
+    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, broadcast, config, has_score,
     probe_symmetry, schedule::Family,
 };
 use std::f64::consts::PI;
@@ -328,7 +328,8 @@ impl NoisingProcess for Gaussian {
         Ok(Perturbed {
             noisy: coordinates.point(clean, &tau),
             kernel,
-            noise,
+            noise: Some(noise),
+            velocity: None,
             clean: Some(clean_tau),
             orientation: coordinates.orientation(&tau),
             coordinates: Some(tau),
@@ -384,7 +385,7 @@ impl NoisingProcess for Gaussian {
                     "a prediction of kind field averages the drift over branches, which is known for reversed coordinates only when their invariant mean is 0; set it to 0",
                 )
             }
-            _ => Ok(()),
+            _ => has_score(&self.name(), kind),
         }
     }
 

@@ -206,7 +206,8 @@ impl NoisingProcess for Simulated {
         Ok(Perturbed {
             noisy: coordinates.point(clean, &tau),
             kernel: kernel.coloured(roots(&self.numbers())),
-            noise,
+            noise: Some(noise),
+            velocity: None,
             clean: None,
             orientation: coordinates.orientation(&tau),
             coordinates: Some(tau),

@@ -3,8 +3,8 @@
 
 use crate::estimate::{beside, clean, estimable};
 use isotropy_core::{
-    Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose, Regression, Result,
-    Sampled, Sampler, SamplerConfig, ScoreModel, State, component, config,
+    Noise, NoisingProcess, Observer, Prediction, PredictionKind, Purpose, Result, Sampled, Sampler,
+    SamplerConfig, ScoreModel, State, component, config,
 };
 use std::cell::RefCell;
 use tch::Tensor;
@@ -42,6 +42,10 @@ impl Sampler for SelfConditioned {
 
     fn purpose(&self) -> Purpose {
         self.inner.purpose()
+    }
+
+    fn inner(&self) -> Option<(&'static str, &dyn Sampler)> {
+        Some(("/inner", self.inner.as_ref()))
     }
 
     fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
@@ -86,19 +90,7 @@ impl ScoreModel for Remembering<'_> {
         Ok(prediction)
     }
 
-    fn any_number_of_points(&self) -> bool {
-        self.model.any_number_of_points()
-    }
-
-    fn claims_symmetry(&self) -> bool {
-        self.model.claims_symmetry()
-    }
-
-    fn raw(&self) -> Option<&dyn ScoreModel> {
-        self.model.raw()
-    }
-
-    fn regression(&self) -> Option<&dyn Regression> {
-        None
+    fn inner(&self) -> Option<&dyn ScoreModel> {
+        Some(self.model)
     }
 }

@@ -147,11 +147,7 @@ impl Dataset for Paired {
         self.augmentation.apply(state, split, step, streams)
     }
 
-    fn facts(&self) -> Vec<(String, f64)> {
-        self.inner.facts()
-    }
-
-    fn digests(&self) -> Vec<(String, String)> {
-        self.inner.digests()
+    fn inner(&self) -> Option<&dyn Dataset> {
+        Some(self.inner.as_ref())
     }
 }

@@ -151,16 +151,8 @@ impl ScoreModel for Preconditioned {
         Ok(Prediction::one(PredictionKind::Clean, clean))
     }
 
-    fn any_number_of_points(&self) -> bool {
-        self.inner.any_number_of_points()
-    }
-
-    fn claims_symmetry(&self) -> bool {
-        self.inner.claims_symmetry()
-    }
-
-    fn hold(&self, held: bool) {
-        self.inner.hold(held);
+    fn inner(&self) -> Option<&dyn ScoreModel> {
+        Some(self.inner.as_ref())
     }
 
     fn raw_scale(&self, state: &State, t: &Tensor) -> Result<Option<Xi>> {
@@ -168,13 +160,5 @@ impl ScoreModel for Preconditioned {
             Scaling::Simple => None,
             Scaling::Bridge => Some(self.scales(state.x(), t)?.out.into()),
         })
-    }
-
-    fn raw(&self) -> Option<&dyn ScoreModel> {
-        Some(self.inner.as_ref())
-    }
-
-    fn features(&self, state: &State) -> Result<Option<Tensor>> {
-        self.inner.features(state)
     }
 }

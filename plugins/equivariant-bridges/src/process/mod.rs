@@ -149,7 +149,8 @@ impl Bridge {
         Ok(Perturbed {
             noisy: self.coordinates().point(clean, &tau),
             kernel: kernel.shifted(vec![Scale::Each(a)]),
-            noise,
+            noise: Some(noise),
+            velocity: None,
             clean: Some(clean_tau),
             coordinates: Some(tau),
             orientation: None,
@@ -220,12 +221,13 @@ impl NoisingProcess for Bridge {
 
     fn accepts_prediction(&self, kind: PredictionKind) -> Result<()> {
         match kind {
-            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits => {
-                Err(Error::Unsupported(format!(
-                    "a {} is driven by a clean point, a noise or a score, not by {kind:?}",
-                    self.name()
-                )))
-            }
+            PredictionKind::Field
+            | PredictionKind::FieldSum
+            | PredictionKind::Logits
+            | PredictionKind::Velocity => Err(Error::Unsupported(format!(
+                "a {} is driven by a clean point, a noise or a score, not by {kind:?}",
+                self.name()
+            ))),
             _ => Ok(()),
         }
     }

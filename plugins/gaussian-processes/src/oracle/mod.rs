@@ -116,7 +116,10 @@ impl Oracle {
         process.accepts_prediction(predicts).map_err(|e| e.under("/predicts"))?;
         if matches!(
             predicts,
-            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits
+            PredictionKind::Field
+                | PredictionKind::FieldSum
+                | PredictionKind::Logits
+                | PredictionKind::Velocity
         ) {
             return Err(Error::config("/predicts", "this oracle returns one score, nothing else"));
         }

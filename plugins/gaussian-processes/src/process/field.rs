@@ -271,7 +271,8 @@ impl NoisingProcess for FieldProcess {
         Ok(Perturbed {
             noisy: clean.with_value(noisy.shallow_clone()),
             kernel,
-            noise: z.into(),
+            noise: Some(z.into()),
+            velocity: None,
             clean: Some(values),
             coordinates: Some(noisy.into()),
             orientation: None,
@@ -301,12 +302,13 @@ impl NoisingProcess for FieldProcess {
             | PredictionKind::PreconditionedScore
             | PredictionKind::CovarianceScore
             | PredictionKind::Clean => Ok(()),
-            PredictionKind::Field | PredictionKind::FieldSum | PredictionKind::Logits => {
-                Err(Error::Unsupported(format!(
-                    "{} takes covariance-score, preconditioned-score, score, noise or clean, not {kind:?}",
-                    self.name()
-                )))
-            }
+            PredictionKind::Field
+            | PredictionKind::FieldSum
+            | PredictionKind::Logits
+            | PredictionKind::Velocity => Err(Error::Unsupported(format!(
+                "{} takes covariance-score, preconditioned-score, score, noise or clean, not {kind:?}",
+                self.name()
+            ))),
         }
     }
 

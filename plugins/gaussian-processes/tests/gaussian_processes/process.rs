@@ -114,8 +114,8 @@ impl NoisingProcess for Wrong {
     fn perturb(&self, clean: &State, t: &Tensor, stream: &mut Stream) -> Result<Perturbed> {
         let mut found = self.right.perturb(clean, t, stream)?;
         if self.mistake == Mistake::WhiteMarginal {
-            let white = Xi::from(unit(self.right.as_ref(), clean, found.noise.single()));
-            let change = found.kernel.std[0].times(&(found.noise.single() - white.single()));
+            let white = Xi::from(unit(self.right.as_ref(), clean, found.noise()?.single()));
+            let change = found.kernel.std[0].times(&(found.noise()?.single() - white.single()));
             let noisy = found.noisy.x() + change;
             found.coordinates = Some(noisy.shallow_clone().into());
             found.noisy = found.noisy.with_value(noisy);
@@ -409,7 +409,7 @@ fn padding_changes_nothing_and_stays_zero() {
     let t = Tensor::from_slice(&[0.1, 0.5, 0.9]);
     let noisy = process.perturb(&padded, &t, &mut streams().stream("pad", 0)).unwrap();
     let prior = process.prior(&padded, &mut streams().stream("pad", 1)).unwrap();
-    for values in [noisy.noisy.x(), prior.x(), noisy.noise.single()] {
+    for values in [noisy.noisy.x(), prior.x(), noisy.noise().unwrap().single()] {
         assert_eq!(number(&values.select(1, 4).abs().max()), 0.0);
         assert!(values.isfinite().all().int64_value(&[]) == 1);
     }

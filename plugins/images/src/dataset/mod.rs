@@ -1,13 +1,16 @@
 //! Datasets of images: bytes on the device, values from -1 to 1.
 
 mod folder;
+#[cfg(feature = "hdf5")]
 mod hdf5;
+#[cfg(feature = "hdf5")]
 mod lysto;
 mod patches;
 mod table;
 mod turned;
 
 pub use folder::{ImageFolderConfig, LabelsFrom};
+#[cfg(feature = "hdf5")]
 pub use lysto::LystoConfig;
 pub use patches::{HistologyPatchesConfig, Picture};
 pub use table::{Images, Part};

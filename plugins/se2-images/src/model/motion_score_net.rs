@@ -262,7 +262,7 @@ mod tests {
                 net.last.bs.as_mut().unwrap().copy_(&known.squeeze_dim(0));
             });
             let predicted = tch::no_grad(|| net.predict(&perturbed.noisy, &t, false)).unwrap();
-            for (head, noise) in predicted.heads[0].0.iter().zip(&perturbed.noise.0) {
+            for (head, noise) in predicted.heads[0].0.iter().zip(&perturbed.noise().unwrap().0) {
                 assert!((head + noise).abs().max().double_value(&[]) < 1e-10, "{frame:?}");
             }
         }

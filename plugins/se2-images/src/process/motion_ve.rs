@@ -198,7 +198,8 @@ impl NoisingProcess for MotionVe {
         Ok(Perturbed {
             noisy,
             kernel: Kernel::new(vec![Scale::Same(1.0), Scale::Same(1.0)], scales),
-            noise: Xi(vec![drawn.factor(0).shallow_clone(), noise]),
+            noise: Some(Xi(vec![drawn.factor(0).shallow_clone(), noise])),
+            velocity: None,
             clean: None,
             coordinates: None,
             orientation: None,

@@ -156,7 +156,8 @@ impl NoisingProcess for PublishedVe {
         Ok(Perturbed {
             noisy: coordinates.point(clean, &tau),
             kernel: Kernel::new(vec![Scale::Same(1.0)], vec![Scale::Each(std)]),
-            noise,
+            noise: Some(noise),
+            velocity: None,
             clean: Some(clean_tau),
             orientation: None,
             coordinates: Some(tau),

@@ -67,6 +67,7 @@ impl Draw {
                 prepared.load.device,
                 threads,
                 prepared.dataset.as_ref(),
+                prepared.built.process.as_deref(),
                 &surroundings.config_folder,
             );
             change.note(&mut value, "sample");

@@ -13,7 +13,7 @@ pub fn validate(files: &[PathBuf], sets: &[String]) -> Result<(), Refusal> {
     let mut wrong = 0;
     for file in files {
         match check(file, sets) {
-            Ok(parameters) => say!("{}: ok ({parameters} parameters)", file.display()),
+            Ok(cost) => say!("{}: ok ({cost})", file.display()),
             Err(refusal) => {
                 wrong += 1;
                 crate::report(&refusal);
@@ -27,11 +27,16 @@ pub fn validate(files: &[PathBuf], sets: &[String]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check(file: &std::path::Path, sets: &[String]) -> Result<i64, Refusal> {
+/// Builds what a file names; returns what it costs, in words.
+fn check(file: &std::path::Path, sets: &[String]) -> Result<String, Refusal> {
     let resolved = resolve(file, sets)?;
     let kind = resolved.experiment.kind.torch();
     let built = crate::build::build(&resolved.experiment, kind, tch::Device::Cpu)
         .map_err(|error| resolved.locate(error))?;
     let trainable = built.store.trainable_variables();
-    Ok(trainable.iter().map(|tensor| tensor.numel() as i64).sum())
+    let parameters: usize = trainable.iter().map(tch::Tensor::numel).sum();
+    Ok(match built.process.map_or(0, |process| process.simulated_steps()) {
+        0 => format!("{parameters} parameters"),
+        steps => format!("{parameters} parameters; noise is simulated in {steps} steps"),
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::data;
 use crate::device;
-use isotropy_core::{Dataset, PLUGINS};
+use isotropy_core::{Dataset, NoisingProcess, PLUGINS};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +14,7 @@ pub fn manifest(
     device: Device,
     threads: u32,
     dataset: &dyn Dataset,
+    process: Option<&dyn NoisingProcess>,
     config_folder: &Path,
 ) -> Value {
     let mut plugins: Vec<_> = PLUGINS.iter().collect();
@@ -27,6 +28,7 @@ pub fn manifest(
         "device": device::name(device),
         "threads": threads,
         "seed": seed,
+        "simulated_steps": process.map(NoisingProcess::simulated_steps),
         "config_folder": config_folder.display().to_string(),
         "host": std::fs::read_to_string("/etc/hostname").map(|h| h.trim().to_string()).ok(),
         "started": std::time::SystemTime::now()

@@ -119,6 +119,10 @@ impl Sampler for Rejection {
         self.sampler.purpose()
     }
 
+    fn inner(&self) -> Option<(&'static str, &dyn Sampler)> {
+        Some(("/sampler", self.sampler.as_ref()))
+    }
+
     fn accepts(&self, process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Result<()> {
         joins(process, model)?;
         self.sampler.accepts(process, model).map_err(|error| error.under("/sampler"))

@@ -1,14 +1,12 @@
-//! Toy densities: SO(n)xR+ on R^n in flow coordinates `(log r, angles)`, n = 2, 3, 4. The lift is
-//! the unwrapped `tau`. The same drive acts on every atom of a conformer (see `conformers`).
+//! SO(n)xR+ on every atom of a set, in flow coordinates `(log r, angles)`: the published drive of
+//! conformers. The lift is the unwrapped `tau`. The charts of `isotropy_groups` are for points that are
+//! all there; this one leaves padding alone (its plugin is to come).
 
 use crate::groups::Euclid;
-use crate::harness::{F64, Oracle, Row, assert_close, normal, random_xi, transport_moves_the_flow};
-use crate::ou::{Noise, Ou};
 use isotropy_core::{
-    Drive, Element, Error, Field, FieldSpec, FlowCoordinates, Group, Moves, PredictionKind,
-    Representation, Result, State, StateSpec, Stream, Streams, Xi,
+    Drive, Element, Error, Field, FlowCoordinates, Group, Moves, Representation, Result, State,
+    StateSpec, Stream, Xi,
 };
-use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// SO(n) x R+ : a rotation `[.., n, n]` and the logarithm of a factor `[.., 1]`.
@@ -250,99 +248,4 @@ impl FlowCoordinates for Spherical {
         };
         tail.flatten(1, -1).amin([1], false)
     }
-}
-
-/// A Gaussian in tau; its score is known.
-fn row(n: i64) -> Row {
-    let x = normal("toy", &[16, n]) * 0.3 + Tensor::arange_start(1, n + 1, F64).sqrt();
-    let process = Ou::new(Spherical::new(n), &[Noise::Vp(8.0)]);
-    let tau = Spherical::new(n).tau(&State::new(Field::new(x.shallow_clone(), Moves::Point)));
-    let centre = tau.single().mean_dim([0].as_slice(), true, Kind::Double);
-    let model = Oracle(
-        PredictionKind::Score,
-        Box::new(move |state, t| {
-            let (mean, std) = Noise::Vp(8.0).at(t);
-            let variance = mean * mean * 0.01 + std * std;
-            let tau = state.lifted("tau")?.tensor.shallow_clone();
-            Ok(((&centre * mean - tau) / variance).into())
-        }),
-    );
-    let clean = State::new(Field::new(x, Moves::Point));
-    Row {
-        process: Box::new(process),
-        model,
-        clean,
-        symmetry: None,
-        push_tolerance: 1e-7,
-        refused: vec![],
-    }
-}
-
-#[test]
-fn toy_densities_in_2_3_and_4_dimensions() {
-    for n in [2, 3, 4] {
-        let mut row = row(n);
-        row.refused = vec![(Arc::new(Spherical::new(n)), if n == 2 { "drift" } else { "axis" })];
-        let samples = row.check(400);
-        let drive = row.process.fields();
-        let tau = drive.coordinates().unwrap().unwrapped(&samples);
-        let spread = tau.single().std_dim([0].as_slice(), true, false).max().double_value(&[]);
-        assert!(spread < 0.3, "the sampler left the Gaussian: std {spread}");
-        if n == 2 {
-            transport_moves_the_flow(drive, row.process.drive().as_ref(), &row.clean);
-        }
-    }
-}
-
-#[test]
-fn determinants_and_divergences_belong_to_the_fields() {
-    for n in [2, 3, 4] {
-        let drive = Spherical::new(n);
-        // Unwrapped coordinates of both orientations.
-        let like = State::new(Field::new(Tensor::ones([32, n], F64), Moves::Point));
-        let state = drive.point(&like, &(normal("tau", &[32, n]) * 1.5).into());
-        let basis = Tensor::eye(n, F64);
-        let column = |k: i64| drive.push(&state, &basis.get(k).expand([32, n], false).into());
-        let columns: Vec<Tensor> = (0..n).map(column).collect();
-        let det = Tensor::stack(&columns, -1).det().abs().log();
-        assert_close("log |det Pi|", &det, &drive.log_abs_det(&state), 1e-9);
-        // d log|det Pi| / dtau_k = div Pi_k (sism.md 1.4).
-        for k in 0..n {
-            let xi: Xi = (basis.get(k).expand([32, n], false) * 1e-5).into();
-            let ahead = drive.log_abs_det(&drive.flow(&state, &xi));
-            let slope = (ahead - drive.log_abs_det(&drive.flow(&state, &xi.scale(-1.0)))) / 2e-5;
-            let expected = drive.divergences(&state).single().select(-1, k);
-            let scale = 1.0 + expected.abs().square();
-            assert_close("div", &(slope / &scale), &(expected / &scale), 1e-6);
-        }
-        // The principal branch of the same point has the same fields up to the orientation.
-        let principal = State::new(state.value.clone());
-        let xi = random_xi(&drive, &state, "fields");
-        let turned = drive.orientation(&drive.unwrapped(&state));
-        let xi_principal = turned.map_or(xi.clone(), |eps| xi.zip(&eps, |a, b| a * b));
-        assert_close(
-            "orientation",
-            &drive.push(&state, &xi),
-            &drive.push(&principal, &xi_principal),
-            1e-8,
-        );
-    }
-}
-
-#[test]
-fn two_headed_targets_and_scalar_spec_hold_for_aliased_angles() {
-    let row = row(3);
-    let t = Tensor::full([16], 0.9, F64);
-    let perturbed =
-        row.process.perturb(&row.clean, &t, &mut Streams::new(1).stream("p", 0)).unwrap();
-    let heads = perturbed.target(PredictionKind::Field).unwrap();
-    assert_eq!(heads.len(), 2);
-    // Through the principal branch: Pi(x) of the first head is the unwrapped Pi(tau) of tau.
-    let drive = row.process.fields();
-    let tau = perturbed.coordinates.clone().unwrap();
-    let principal = State::new(perturbed.noisy.value.clone());
-    let field = drive.push(&principal, &heads[0]);
-    assert_close("field", &field, &drive.push(&perturbed.noisy, &tau), 1e-8);
-    let spec = StateSpec::new(FieldSpec::new(&[3], Moves::Point));
-    assert_eq!(row.clean.spec(), spec);
 }
