@@ -26,6 +26,8 @@ pub enum Task {
     Bench(Vec<OsString>),
     /// The runs behind a page of results, and its table.
     Reproduce(Request),
+    /// Build the stand-in for CUDA.
+    StandIn,
     /// Print this text.
     Help(String),
 }
@@ -106,6 +108,15 @@ const TASKS: &[Entry] = &[
         ],
     },
     Entry {
+        name: "stand-in",
+        usage: "stand-in",
+        summary: "Compiles the stand-in for CUDA, with which `cargo test` runs device code without a GPU",
+        details: "It comes into target/cuda-stand-in and needs a C++ compiler (CXX, else c++, g++ or clang++). Where it \
+                  is missing, tests that want it are skipped. LD_LIBRARY_PATH=target/cuda-stand-in/torch/lib starts \
+                  the runner with it.",
+        examples: &["cargo xtask stand-in"],
+    },
+    Entry {
         name: "help",
         usage: "help [TASK]",
         summary: "This text, or that of one task",
@@ -143,6 +154,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
         "libtorch" => {
             Ok(Task::Libtorch(if flag(entry, "--cuda", &rest)? { Set::Cuda } else { Set::Cpu }))
         }
+        "stand-in" => nothing(entry, &rest).map(|()| Task::StandIn),
         "reproduce" => request(entry, &rest).map(Task::Reproduce),
         "generate" => Ok(Task::Generate { check: flag(entry, "--check", &rest)? }),
         _ => match rest.as_slice() {
@@ -201,14 +213,19 @@ fn request(entry: &Entry, rest: &[OsString]) -> Result<Request, String> {
 
 /// Whether the only flag that a task knows was given.
 fn flag(entry: &Entry, name: &str, rest: &[OsString]) -> Result<bool, String> {
-    match rest.iter().find(|arg| *arg != name) {
+    let others: Vec<OsString> = rest.iter().filter(|arg| *arg != name).cloned().collect();
+    nothing(entry, &others).map(|()| !rest.is_empty())
+}
+
+fn nothing(entry: &Entry, rest: &[OsString]) -> Result<(), String> {
+    match rest.first() {
         Some(other) => Err(format!(
             "`{}` does not take `{}`\n\nusage: cargo xtask {}",
             entry.name,
             other.display(),
             entry.usage
         )),
-        None => Ok(!rest.is_empty()),
+        None => Ok(()),
     }
 }
 
@@ -274,6 +291,7 @@ mod tests {
         assert_eq!(parsed("test --slow"), Ok(Task::Test { slow: true }));
         assert_eq!(parsed("libtorch"), Ok(Task::Libtorch(Set::Cpu)));
         assert_eq!(parsed("libtorch --cuda"), Ok(Task::Libtorch(Set::Cuda)));
+        assert_eq!(parsed("stand-in"), Ok(Task::StandIn));
         assert_eq!(parsed("generate --check"), Ok(Task::Generate { check: true }));
         let request = Request {
             page: "toys".into(),
@@ -295,6 +313,7 @@ mod tests {
             "reproduce toys --only --table",
             "tset",
             "test --cuda",
+            "stand-in --cuda",
             "libtorch cuda",
             "generate --check x",
             "help nothing",

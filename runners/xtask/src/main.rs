@@ -15,6 +15,7 @@ mod platform;
 mod project;
 mod python;
 mod reproduce;
+mod stand_in;
 mod steps;
 mod version;
 
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use args::Task;
 use failure::{Failure, Outcome};
 use project::Project;
+use stand_in::StandIn;
 use steps::{Cargo, Steps};
 
 #[cfg(not(unix))]
@@ -71,8 +73,21 @@ fn perform(task: Task) -> Outcome<()> {
             libtorch::ensure(&project)?;
             reproduce::reproduce(&project, &request)
         }
+        Task::StandIn => {
+            libtorch::ensure(&project)?;
+            stand_in(&project)
+        }
         Task::Help(_) => Ok(()),
     }
+}
+
+/// Builds the stand-in for CUDA, or says why the tests that want it will be skipped.
+fn stand_in(project: &Project) -> Outcome<()> {
+    match stand_in::ensure(project)? {
+        StandIn::Here(folder) => println!("stand-in for CUDA: {}", folder.display()),
+        StandIn::Impossible(why) => println!("SKIPPED: no stand-in for CUDA: {why}"),
+    }
+    Ok(())
 }
 
 /// Builds the runner and becomes it, so that signals and the exit code are the runner's.
@@ -97,6 +112,7 @@ fn test(project: &Project, slow: bool) -> Outcome<()> {
     steps.cargo(project, "format", &Cargo::new("fmt --all --check"));
     let clippy = Cargo::new("clippy --release --workspace --all-targets -- -D warnings");
     steps.cargo(project, "lints", &clippy);
+    steps.step("stand-in for CUDA", "cargo xtask stand-in", || stand_in(project));
     let tests =
         Cargo::new("test --release --workspace --no-fail-fast").var("ISOTROPY_PYTHON", &python);
     steps.cargo(project, "tests", &tests);
