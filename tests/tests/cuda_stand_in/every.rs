@@ -1,0 +1,1 @@
+//! Every configuration and every component, at length (`cargo xtask test --slow`).
