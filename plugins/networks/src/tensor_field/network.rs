@@ -6,7 +6,7 @@ use crate::embedding::{Layout, sinusoidal};
 use crate::layers::{Activation, Linear, Start, truncated_normal};
 use crate::neighbours::{Edges, Neighbours};
 use crate::radial::{cutoff_weight, fading_weight, smooth_bumps};
-use isotropy_groups::irreps::Constant;
+use isotropy_core::Constant;
 use tch::Tensor;
 use tch::nn::Path;
 
