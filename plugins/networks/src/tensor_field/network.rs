@@ -140,7 +140,7 @@ impl TensorFieldNetwork {
             true => fading_weight(&lengths, &edges.reaches),
             false => cutoff_weight(&lengths, self.size.cutoff),
         };
-        let weight = weight.unsqueeze(-1);
+        let weight = edges.weights(Some(weight)).expect("there were weights").unsqueeze(-1);
         let scalars = self.edge_scalars(&edges, &lengths, &weight, &time);
 
         let mut features = self.channels.features(&values.reshape([batch * points, size[2]]));
