@@ -522,7 +522,7 @@ at::Tensor& copy_(at::Tensor& self, const at::Tensor& source, bool non_blocking)
     // Memory that is not pinned is copied through a buffer, for which the driver may wait.
     const bool quiet = non_blocking && PinnedMemory::holds(source.storage().data());
     counts().add("copy_", quiet ? Event::QuietUpload : Event::Upload);
-  } else {
+  } else if (!non_blocking || !PinnedMemory::holds(self.storage().data())) {
     counts().add("copy_", Event::Wait);
   }
   Call call;
