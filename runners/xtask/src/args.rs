@@ -15,6 +15,8 @@ pub enum Task {
         /// Also what takes long.
         slow: bool,
     },
+    /// What needs a GPU, alone.
+    TestGpu,
     /// Bring libtorch.
     Libtorch(Set),
     /// Write generated files, or compare only.
@@ -52,12 +54,14 @@ const TASKS: &[Entry] = &[
     },
     Entry {
         name: "test",
-        usage: "test [--slow]",
+        usage: "test [--slow | --gpu]",
         summary: "Everything that CI runs: format, lints, tests, documentation, generated files",
         details: "Every step is run, also after one has failed. With --slow the long tests follow: those marked \
                   #[ignore], with ISOTROPY_SLOW=1. Tests read results back with the Python in ISOTROPY_PYTHON; where \
-                  that is not set, an environment is made in the cache folder once.",
-        examples: &["cargo xtask test", "cargo xtask test --slow"],
+                  that is not set, an environment is made in the cache folder once. --gpu brings the CUDA set and runs, on \
+                  a machine with a GPU, what otherwise runs on the stand-in for CUDA, then takes the times of every \
+                  case and adds them to docs/src/results/gpu-runs.jsonl, to be committed.",
+        examples: &["cargo xtask test", "cargo xtask test --slow", "cargo xtask test --gpu"],
     },
     Entry {
         name: "libtorch",
@@ -150,6 +154,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
         return Ok(Task::Help(details(entry)));
     }
     match entry.name {
+        "test" if rest.iter().any(|arg| arg == "--gpu") => {
+            flag(entry, "--gpu", &rest).map(|_| Task::TestGpu)
+        }
         "test" => Ok(Task::Test { slow: flag(entry, "--slow", &rest)? }),
         "libtorch" => {
             Ok(Task::Libtorch(if flag(entry, "--cuda", &rest)? { Set::Cuda } else { Set::Cpu }))
@@ -289,6 +296,7 @@ mod tests {
     fn flags_are_read_and_unknown_ones_are_errors() {
         assert_eq!(parsed("test"), Ok(Task::Test { slow: false }));
         assert_eq!(parsed("test --slow"), Ok(Task::Test { slow: true }));
+        assert_eq!(parsed("test --gpu"), Ok(Task::TestGpu));
         assert_eq!(parsed("libtorch"), Ok(Task::Libtorch(Set::Cpu)));
         assert_eq!(parsed("libtorch --cuda"), Ok(Task::Libtorch(Set::Cuda)));
         assert_eq!(parsed("stand-in"), Ok(Task::StandIn));
@@ -314,6 +322,7 @@ mod tests {
             "tset",
             "test --cuda",
             "stand-in --cuda",
+            "test --slow --gpu",
             "libtorch cuda",
             "generate --check x",
             "help nothing",

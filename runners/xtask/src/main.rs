@@ -60,6 +60,7 @@ fn perform(task: Task) -> Outcome<()> {
     match task {
         Task::Run(args) => run(&project, &args),
         Task::Test { slow } => test(&project, slow),
+        Task::TestGpu => test_gpu(&project),
         Task::Libtorch(set) => libtorch::set_up(&project, set),
         Task::Generate { check } => {
             libtorch::ensure(&project)?;
@@ -130,5 +131,19 @@ fn test(project: &Project, slow: bool) -> Outcome<()> {
         .var("ISOTROPY_SLOW", "1");
         steps.cargo(project, "slow tests", &tests);
     }
+    steps.finish()
+}
+
+/// The suite of the stand-in on the real library, and the times of its cases.
+fn test_gpu(project: &Project) -> Outcome<()> {
+    libtorch::ensure_cuda(project)?;
+    let suite = |filter: &str| {
+        let line = format!("test --release -p isotropy-tests --test cuda_stand_in -- {filter}");
+        Cargo::new(&line).var("ISOTROPY_GPU", "1")
+    };
+    let mut steps = Steps::default();
+    steps.cargo(project, "the suite", &suite("--include-ignored --skip child_ --skip timings"));
+    // Alone, so that nothing else takes time.
+    steps.cargo(project, "timings", &suite("--ignored --exact timings::timings_are_recorded"));
     steps.finish()
 }

@@ -227,7 +227,6 @@ fn strings<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     #[test]
     fn functions_are_read_from_headers() {
@@ -261,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_folder_holds_the_libraries_themselves_and_none_of_cuda() {
-        let scratch = Scratch::new("stand-in");
+        let scratch = tempfile::tempdir().expect("the temporary folder is writable");
         let torch = scratch.path().join("libtorch/torch");
         fs::create_dir_all(torch.join("lib")).expect("folder");
         fs::create_dir_all(torch.join("include")).expect("folder");

@@ -9,9 +9,9 @@ use std::path::Path;
 use tch::Tensor;
 
 /// A short run, and what is made longer in it to count what a step takes.
-struct Case {
-    /// The configuration, and the row of the table.
-    name: &'static str,
+pub struct Case {
+    /// The row of the table.
+    pub name: &'static str,
     configuration: &'static str,
     set: &'static [&'static str],
     /// Whether the configuration's own metrics are compared as well; where steps are counted there are none.
@@ -23,6 +23,33 @@ struct Case {
     /// How far samples, and the weights after a step, may be from those of the CPU. The kernels that run are the
     /// CPU's, so 0 but for networks that have another layer there (the group norm of U-Nets).
     rounding: f64,
+}
+
+impl Case {
+    /// The configuration at its own size, without metrics and plots.
+    pub fn configured(&self) -> Vec<String> {
+        let mut set = vec!["evaluate.metrics=[]"];
+        // What makes it another experiment, or fits it to the files of the test.
+        let of_experiment =
+            |value: &&&str| !value.starts_with("train.batch=") && !value.starts_with("sampling.");
+        set.extend(self.set.iter().filter(of_experiment));
+        arguments(self.configuration, &set)
+    }
+
+    /// Whether anything is trained.
+    pub fn is_trained(&self) -> bool {
+        self.training.is_some()
+    }
+
+    /// Where the number of the sampler's steps stands.
+    pub fn sampler_steps(&self) -> Option<&'static str> {
+        self.sampling.map(|(path, _, _)| path)
+    }
+}
+
+/// All cases.
+pub fn every_case() -> Vec<Case> {
+    toys().into_iter().chain(fields()).chain(pictures()).collect()
 }
 
 const FEW: &[&str] = &["sampling.count=100", "evaluate.reference=100"];
@@ -78,6 +105,14 @@ fn fields() -> Vec<Case> {
         sampling: Some(("sampler.steps", 2, 4)),
         rounding: 0.0,
     };
+    const EGNN: &[&str] = &[
+        r#"model={"type": "egnn", "layers": 2, "width": 16, "neighbours": 6}"#,
+        "train.batch=2",
+        "sampling.count=2",
+        "sampling.repeats=1",
+        "sampling.batch=2",
+        "sampler.inner_steps=1",
+    ];
     const WINDS: &[&str] =
         &["train.batch=2", "sampling.count=2", "sampling.repeats=1", "sampling.batch=2"];
     vec![
@@ -85,6 +120,7 @@ fn fields() -> Vec<Case> {
         field("fields-divergence-free", true, FIELD),
         field("fields-se-plain", true, FIELD),
         field("oracle-se", false, &FIELD[1..]),
+        Case { name: "egnn", ..field("fields-se-plain", true, EGNN) },
         field("winds-conditioned", true, WINDS),
     ]
 }
@@ -128,6 +164,23 @@ fn fields_give_the_same_as_on_the_cpu_and_wait_no_more_than_written() {
 #[test]
 fn pictures_give_the_same_as_on_the_cpu_and_wait_no_more_than_written() {
     all("pictures", pictures());
+}
+
+#[test]
+fn a_matrix_that_is_not_positive_definite_ends_the_run_as_on_the_cpu() {
+    let Some(cuda) = cuda("errors that the device knows first") else { return };
+    let scratch = Scratch::new("cuda-late");
+    let set = [
+        FIELD,
+        &["dataset.kernel.lengthscale=1e6", "dataset.noise_variance=1e-300", "train.steps=3"],
+    ];
+    let arguments = arguments("fields-se-plain", &set.concat());
+    let host = on_cpu(&scratch, "cpu", &arguments).with_code(4);
+    let device = cuda.run(&scratch, "cuda", &arguments, &[]).ended.with_code(4);
+    for ended in [host, device] {
+        assert!(ended.stderr.contains("is not positive definite with jitter"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("add white noise"), "{}", ended.stderr);
+    }
 }
 
 fn all(name: &str, cases: Vec<Case>) {

@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod components;
 #[path = "../data_files/mod.rs"]
 mod data_files;
 mod every;
 mod machine;
 mod operations;
 mod table;
+mod timings;

@@ -6,7 +6,7 @@ use isotropy_tests::end_to_end::{Ended, Scratch, read_json};
 use std::process::Command;
 use tch::{Device, IndexOp, Kind, Reduction, TchError, Tensor};
 
-const DEVICE: Device = Device::Cuda(0);
+pub const DEVICE: Device = Device::Cuda(0);
 
 type Operation = (&'static str, fn(&[Tensor]) -> Tensor);
 
@@ -130,7 +130,8 @@ fn result(operation: &Operation, inputs: &[Tensor], device: Device) -> Vec<Tenso
     std::iter::once(value.detach()).chain(gradients).map(|t| t.to_device(Device::Cpu)).collect()
 }
 
-fn opened() -> bool {
+/// Opens CUDA in this process; whether it is the stand-in.
+pub fn opened() -> bool {
     let state = runner::device::cuda();
     assert!(state.devices > 0, "{state:?}");
     std::env::var_os("ISOTROPY_GPU").is_none()
@@ -256,9 +257,10 @@ fn child_counted() {
     let _ = host.to_device_(DEVICE, Kind::Float, true, false); // 1 upload: the memory is not pinned
 }
 
-fn child(cuda: &Cuda, name: &str, variables: &[(&str, &str)]) -> Ended {
+/// Runs a test called `child_` in a process of its own.
+pub fn child(cuda: &Cuda, name: &str, variables: &[(&str, &str)]) -> Ended {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "--nocapture", &format!("operations::{name}")]);
+    command.args(["--ignored", "--exact", "--nocapture", name]);
     command.envs(variables.iter().copied());
     cuda.give_to(&mut command);
     let ended = Ended::from(command.output().unwrap()).with_code(0);
@@ -269,23 +271,23 @@ fn child(cuda: &Cuda, name: &str, variables: &[(&str, &str)]) -> Ended {
 #[test]
 fn operations_and_their_gradients_are_those_of_the_cpu() {
     let Some(cuda) = cuda("operations on CUDA") else { return };
-    let ended = child(&cuda, "child_operations", &[]);
+    let ended = child(&cuda, "operations::child_operations", &[]);
     assert!(ended.stdout.contains("70 operations agree"), "{}", ended.stdout);
 }
 
 #[test]
 fn tensors_of_two_devices_are_refused() {
     let Some(cuda) = cuda("refusals of CUDA") else { return };
-    let ended = child(&cuda, "child_refusals", &[]);
+    let ended = child(&cuda, "operations::child_refusals", &[]);
     assert!(ended.stdout.contains("29 calls are refused"), "{}", ended.stdout);
 }
 
 #[test]
 fn new_memory_is_not_a_number_and_the_generator_is_as_asked() {
     let Some(cuda) = cuda("memory and random numbers of CUDA") else { return };
-    child(&cuda, "child_memory_and_numbers", &[]);
+    child(&cuda, "operations::child_memory_and_numbers", &[]);
     let own = [("ISOTROPY_CUDA_STAND_IN_OWN_GENERATOR", "1")];
-    child(&cuda, "child_memory_and_numbers", &own);
+    child(&cuda, "operations::child_memory_and_numbers", &own);
 }
 
 #[test]
@@ -298,7 +300,7 @@ fn operations_waits_and_uploads_are_counted() {
     let scratch = Scratch::new("cuda-counted");
     let file = scratch.join("counts.json");
     let path = file.to_str().unwrap();
-    child(&cuda, "child_counted", &[("ISOTROPY_CUDA_STAND_IN_COUNTS", path)]);
+    child(&cuda, "operations::child_counted", &[("ISOTROPY_CUDA_STAND_IN_COUNTS", path)]);
     let counts = read_json(&file);
     let found = ["launches", "waits", "uploads", "quiet_uploads"].map(|what| counts[what].clone());
     assert_eq!(found, [5, 3, 2, 1].map(serde_json::Value::from), "{counts}");
