@@ -2,7 +2,7 @@
 
 use isotropy_core::{
     Dataset, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State, StateSpec, Stream,
-    Streams,
+    Streams, upload,
 };
 use std::cell::RefCell;
 use tch::{Device, Kind, Tensor};
@@ -106,7 +106,7 @@ impl PointDataset {
             // The order is the one of `isotropy_core::dataset::shuffled_rows`.
             let length = self.train.size()[0];
             let rows = isotropy_core::dataset::shuffled_rows(length, number, length, streams);
-            let points = self.train.index_select(0, &rows.to_device(self.train.device()));
+            let points = self.train.index_select(0, &upload(&rows, self.train.device()));
             kept.truncate(EPOCHS_KEPT - 1);
             kept.insert(0, Epoch { streams: streams.clone(), number, points });
             0

@@ -4,9 +4,9 @@
 //! fifty points has a condition number beyond the 1e7 of single precision. Padding counts as nothing: its rows are those
 //! of the identity, and densities leave it out.
 
-use isotropy_core::{CovarianceKernel, Error, Gram, Result, Root, Scale, State};
+use isotropy_core::{CovarianceKernel, Error, Gram, Result, Root, Scale, State, refuse_if};
 use std::f64::consts::PI;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The default jitter: `1e-6` times the mean variance is added to the diagonal of every Gram matrix that is factorised
 /// (the published value for kernels of variance 1, here whatever the unit of the values is).
@@ -123,26 +123,29 @@ fn rows_of(mask: &Tensor) -> i64 {
 /// The lower Cholesky root of a Gram matrix from [`gram`].
 ///
 /// # Errors
-/// `Numbers` when it is not positive definite, with kernel, size and jitter.
+/// `Numbers` when it is not positive definite, with kernel, size and jitter: at once on the CPU, with the next
+/// [`isotropy_core::late_errors`] on a device.
 pub fn cholesky(gram: &Tensor, kernel: &dyn CovarianceKernel, jitter: f64) -> Result<Tensor> {
     let (lower, info) = gram.f_linalg_cholesky_ex(false, false)?;
-    let failed = info.numel() > 0 && info.max().int64_value(&[]) != 0;
-    if !failed {
+    if info.numel() == 0 {
         return Ok(lower);
     }
-    let size = gram.size();
+    let (size, name) = (gram.size(), kernel.name());
     let n = size[size.len() - 1];
-    if gram.isfinite().all().int64_value(&[]) == 0 {
-        return Err(Error::Numbers(format!(
-            "the {n} x {n} Gram matrix of the kernel {} holds numbers that are not finite: look at the index points",
-            kernel.name()
-        )));
-    }
-    Err(Error::Numbers(format!(
-        "the {n} x {n} Gram matrix of the kernel {} is not positive definite with jitter {jitter:e} (times its mean \
-         variance): raise `jitter`, or add white noise (kernel `noisy`)",
-        kernel.name()
-    )))
+    let finite = (gram.device() == Device::Cpu).then(|| gram.isfinite().all());
+    refuse_if(info.max(), move || {
+        let finite = finite.is_none_or(|finite| finite.int64_value(&[]) == 1);
+        let what = format!("the {n} x {n} Gram matrix of the kernel {name}");
+        Error::Numbers(if finite {
+            format!(
+                "{what} is not positive definite with jitter {jitter:e} (times its mean variance): raise `jitter`, or \
+                 add white noise (kernel `noisy`)"
+            )
+        } else {
+            format!("{what} holds numbers that are not finite: look at the index points")
+        })
+    })?;
+    Ok(lower)
 }
 
 #[derive(Debug)]

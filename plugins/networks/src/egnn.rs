@@ -158,6 +158,7 @@ impl Egnn {
         let given = values.reshape([rows, d]);
 
         let weight = self.fades().then(|| fading_weight(&edges.lengths(), &edges.reaches));
+        let weight = edges.weights(weight);
         let inverse = self.inverse_size(&edges, weight.as_ref(), batch, points, values);
         let faded = |message: Tensor| match &weight {
             Some(weight) => message * weight.unsqueeze(-1),
@@ -218,8 +219,9 @@ impl Egnn {
         let sum = |each: &Tensor| Tensor::zeros([batch], options).index_add(0, &edges.sets, each);
         let size = match weight {
             Some(weight) => sum(weight).sqrt(),
-            None => sum(&Tensor::ones([edges.len()], options)).sqrt().floor(),
+            None => sum(&Tensor::ones([edges.len()], options)).sqrt(),
         };
+        let size = if self.fades() { size } else { size.floor() };
         let inverse = size.clamp_min(1.0).reciprocal();
         inverse.unsqueeze(1).expand([-1, points], false).reshape([batch * points, 1])
     }

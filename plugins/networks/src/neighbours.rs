@@ -45,6 +45,9 @@ pub struct Edges {
     /// The length that edges to the same receiver stay below, `[E]`: the distance of the nearest point that does not send
     /// to it, or the cutoff if that is less; infinite without either.
     pub reaches: Tensor,
+    /// 1 for the edges that are there, `[E]`; `None` when all are. The others lead from a point to itself, and whoever sums
+    /// over edges leaves them out ([`Edges::weights`]).
+    pub there: Option<Tensor>,
     /// Number of points `B N`.
     rows: i64,
 }
@@ -53,13 +56,14 @@ impl Edges {
     /// The edges of points `index` `[B, N, p]`; those that `mask` `[B, N]` (1 = there) hides have none. No point sends to
     /// itself; points at the same place send to one another.
     ///
-    /// Reads the number of edges back from the device, once: the work that follows is proportional to it.
+    /// On the CPU the work that follows is proportional to their number. A device would have to be waited for to know it, so
+    /// there every point has a fixed number of edges ([`Edges::there`]).
     pub fn find(index: &Tensor, mask: Option<&Tensor>, neighbours: &Neighbours) -> Self {
         let size = index.size();
         let (batch, points) = (size[0], size[1]);
         let rows = batch * points;
         let limit = neighbours.cutoff.map_or(f64::INFINITY, |cutoff| cutoff * cutoff);
-        let (senders, receivers, reaches) = tch::no_grad(|| {
+        let (senders, receivers, reaches, there) = tch::no_grad(|| {
             let square = squares(index, mask);
             let count = neighbours.count.unwrap_or(points).min(points);
             // The point itself is no neighbour, so that N - 1 neighbours are all of them.
@@ -73,7 +77,13 @@ impl Edges {
                 (square, None, None)
             };
             let width = square.size()[2];
-            let edges = square.flatten(0, -1).lt(limit).nonzero().squeeze_dim(1);
+            let near = square.flatten(0, -1).lt(limit);
+            let (edges, near) = if index.device().is_cuda() {
+                let all = Tensor::arange(rows * width, (Kind::Int64, index.device()));
+                (all, Some(near))
+            } else {
+                (near.nonzero().squeeze_dim(1), None)
+            };
             let receivers = edges.divide_scalar_mode(width, "floor");
             let within = match sender {
                 Some(sender) => sender.index_select(0, &edges),
@@ -88,15 +98,22 @@ impl Edges {
                     (index.kind(), index.device()),
                 ),
             };
-            (within + first, receivers, reaches)
+            let senders = within + first;
+            let (senders, there) = match near {
+                Some(near) => {
+                    (senders.where_self(&near, &receivers), Some(near.to_kind(index.kind())))
+                }
+                None => (senders, None),
+            };
+            (senders, receivers, reaches, there)
         });
         let flat = index.reshape([rows, size[2]]);
         let vectors = flat.index_select(0, &receivers) - flat.index_select(0, &senders);
         let sets = receivers.divide_scalar_mode(points, "floor");
-        Self { senders, receivers, sets, vectors, reaches, rows }
+        Self { senders, receivers, sets, vectors, reaches, there, rows }
     }
 
-    /// Number of edges.
+    /// Number of edges, those that are not there included.
     pub fn len(&self) -> i64 {
         self.senders.size()[0]
     }
@@ -111,6 +128,14 @@ impl Edges {
         let square = self.vectors.square().sum_dim_intlist(-1, false, None);
         let lost = square.le(0.0);
         square.masked_fill(&lost, 1.0).sqrt().masked_fill(&lost, 0.0)
+    }
+
+    /// Weights of edges `[E]` with zeros where there is no edge; `None` stands for weights of 1.
+    pub fn weights(&self, weight: Option<Tensor>) -> Option<Tensor> {
+        match (weight, &self.there) {
+            (Some(weight), Some(there)) => Some(weight * there),
+            (weight, there) => weight.or_else(|| there.as_ref().map(Tensor::shallow_clone)),
+        }
     }
 
     /// Features `[B N, ..]` of the senders, `[E, ..]`.

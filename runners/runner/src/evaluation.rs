@@ -8,6 +8,7 @@ use crate::sampling::{Samples, non_finite};
 use isotropy_core::evaluation::Better;
 use isotropy_core::{
     Dataset, Error, Evaluation, LoadContext, Measured, Result, Services, Split, State, dataset,
+    late_errors,
 };
 use serde_json::{Map, Value, json};
 
@@ -152,6 +153,7 @@ pub fn evaluate(
         let pointer = format!("/evaluate/metrics/{k}");
         let new =
             guard(&pointer, || metric.inner.measure(&evaluation)).map_err(|e| e.under(&pointer))?;
+        late_errors()?;
         for m in new {
             let m = Measured { name: metric.named(&m.name), ..m };
             if measured.iter().any(|other| other.name == m.name) {

@@ -14,7 +14,7 @@ use crate::services::TrainedModels;
 use crate::signals::StopFlag;
 use crate::train::trainer::{self, Trained};
 use crate::{device, memory, needs, resolve, services};
-use isotropy_core::{Dataset, LoadContext, Result, Streams};
+use isotropy_core::{Dataset, LoadContext, Result, Streams, download};
 use isotropy_data::write::write_whole_with;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -214,14 +214,15 @@ fn draw(
 /// # Errors
 /// When the file cannot be written.
 pub fn save_samples(samples: &Samples, path: &Path) -> Result<()> {
-    let mut named: Vec<(String, Tensor)> = Vec::new();
-    named.push(("value".into(), samples.state.x().to_device(tch::Device::Cpu)));
-    named.push(("start".into(), samples.start.x().to_device(tch::Device::Cpu)));
+    let mut names = vec!["value".to_string(), "start".to_string()];
+    let mut tensors = vec![samples.state.x(), samples.start.x()];
     let fields = samples.state.lift.iter().map(|f| ("lift", f));
     for (part, (name, field)) in fields.chain(samples.state.context.iter().map(|f| ("context", f)))
     {
-        named.push((format!("{part}_{name}"), field.tensor.to_device(tch::Device::Cpu)));
+        names.push(format!("{part}_{name}"));
+        tensors.push(&field.tensor);
     }
+    let named: Vec<(String, Tensor)> = names.into_iter().zip(download(tensors)?).collect();
     write_whole_with(path, |partial| {
         Tensor::write_npz(&named, partial).map_err(std::io::Error::other)
     })
@@ -233,10 +234,7 @@ fn save_weights(prepared: &Prepared, path: &Path) -> Result<()> {
     if variables.is_empty() {
         return Ok(());
     }
-    let mut named: Vec<(String, Tensor)> = variables
-        .into_iter()
-        .map(|(name, tensor)| (name, tensor.detach().to_device(tch::Device::Cpu).contiguous()))
-        .collect();
+    let mut named: Vec<(String, Tensor)> = variables.into_iter().collect();
     named.sort_by(|a, b| a.0.cmp(&b.0));
     crate::checkpoint::write_safetensors(path, &named)
 }

@@ -6,7 +6,9 @@ use crate::guard::guard;
 use crate::needs;
 use crate::progress::Progress;
 use crate::signals::StopFlag;
-use isotropy_core::{Dataset, Error, FreshNoise, Noise, Result, ScoreModel, Split, State, Streams};
+use isotropy_core::{
+    Dataset, Error, FreshNoise, Noise, Result, ScoreModel, Split, State, Streams, late_errors,
+};
 use isotropy_diffusion::{coupled_noise as coupled, coupled_noise::CoupledNoise};
 use tch::{Kind, Tensor};
 
@@ -89,6 +91,7 @@ pub fn sample(
         let sampled = guard("sampler", || {
             sampler.run(process, built.model.as_ref(), start.clone(), noise.as_mut(), &mut observer)
         })?;
+        late_errors()?;
         evaluations = sampled.evaluations;
         states.push(sampled.state);
         starts.push(start);

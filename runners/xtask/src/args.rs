@@ -15,6 +15,8 @@ pub enum Task {
         /// Also what takes long.
         slow: bool,
     },
+    /// What needs a GPU, alone.
+    TestGpu,
     /// Bring libtorch.
     Libtorch(Set),
     /// Write generated files, or compare only.
@@ -26,6 +28,8 @@ pub enum Task {
     Bench(Vec<OsString>),
     /// The runs behind a page of results, and its table.
     Reproduce(Request),
+    /// Build the stand-in for CUDA.
+    StandIn,
     /// Print this text.
     Help(String),
 }
@@ -50,12 +54,14 @@ const TASKS: &[Entry] = &[
     },
     Entry {
         name: "test",
-        usage: "test [--slow]",
+        usage: "test [--slow | --gpu]",
         summary: "Everything that CI runs: format, lints, tests, documentation, generated files",
         details: "Every step is run, also after one has failed. With --slow the long tests follow: those marked \
                   #[ignore], with ISOTROPY_SLOW=1. Tests read results back with the Python in ISOTROPY_PYTHON; where \
-                  that is not set, an environment is made in the cache folder once.",
-        examples: &["cargo xtask test", "cargo xtask test --slow"],
+                  that is not set, an environment is made in the cache folder once. --gpu brings the CUDA set and runs, on \
+                  a machine with a GPU, what otherwise runs on the stand-in for CUDA, then takes the times of every \
+                  case and adds them to docs/src/results/gpu-runs.jsonl, to be committed.",
+        examples: &["cargo xtask test", "cargo xtask test --slow", "cargo xtask test --gpu"],
     },
     Entry {
         name: "libtorch",
@@ -106,6 +112,15 @@ const TASKS: &[Entry] = &[
         ],
     },
     Entry {
+        name: "stand-in",
+        usage: "stand-in",
+        summary: "Compiles the stand-in for CUDA, with which `cargo test` runs device code without a GPU",
+        details: "It comes into target/cuda-stand-in and needs a C++ compiler (CXX, else c++, g++ or clang++). Where it \
+                  is missing, tests that want it are skipped. LD_LIBRARY_PATH=target/cuda-stand-in/torch/lib starts \
+                  the runner with it.",
+        examples: &["cargo xtask stand-in"],
+    },
+    Entry {
         name: "help",
         usage: "help [TASK]",
         summary: "This text, or that of one task",
@@ -139,10 +154,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
         return Ok(Task::Help(details(entry)));
     }
     match entry.name {
+        "test" if rest.iter().any(|arg| arg == "--gpu") => {
+            flag(entry, "--gpu", &rest).map(|_| Task::TestGpu)
+        }
         "test" => Ok(Task::Test { slow: flag(entry, "--slow", &rest)? }),
         "libtorch" => {
             Ok(Task::Libtorch(if flag(entry, "--cuda", &rest)? { Set::Cuda } else { Set::Cpu }))
         }
+        "stand-in" => nothing(entry, &rest).map(|()| Task::StandIn),
         "reproduce" => request(entry, &rest).map(Task::Reproduce),
         "generate" => Ok(Task::Generate { check: flag(entry, "--check", &rest)? }),
         _ => match rest.as_slice() {
@@ -201,14 +220,19 @@ fn request(entry: &Entry, rest: &[OsString]) -> Result<Request, String> {
 
 /// Whether the only flag that a task knows was given.
 fn flag(entry: &Entry, name: &str, rest: &[OsString]) -> Result<bool, String> {
-    match rest.iter().find(|arg| *arg != name) {
+    let others: Vec<OsString> = rest.iter().filter(|arg| *arg != name).cloned().collect();
+    nothing(entry, &others).map(|()| !rest.is_empty())
+}
+
+fn nothing(entry: &Entry, rest: &[OsString]) -> Result<(), String> {
+    match rest.first() {
         Some(other) => Err(format!(
             "`{}` does not take `{}`\n\nusage: cargo xtask {}",
             entry.name,
             other.display(),
             entry.usage
         )),
-        None => Ok(!rest.is_empty()),
+        None => Ok(()),
     }
 }
 
@@ -272,8 +296,10 @@ mod tests {
     fn flags_are_read_and_unknown_ones_are_errors() {
         assert_eq!(parsed("test"), Ok(Task::Test { slow: false }));
         assert_eq!(parsed("test --slow"), Ok(Task::Test { slow: true }));
+        assert_eq!(parsed("test --gpu"), Ok(Task::TestGpu));
         assert_eq!(parsed("libtorch"), Ok(Task::Libtorch(Set::Cpu)));
         assert_eq!(parsed("libtorch --cuda"), Ok(Task::Libtorch(Set::Cuda)));
+        assert_eq!(parsed("stand-in"), Ok(Task::StandIn));
         assert_eq!(parsed("generate --check"), Ok(Task::Generate { check: true }));
         let request = Request {
             page: "toys".into(),
@@ -295,6 +321,8 @@ mod tests {
             "reproduce toys --only --table",
             "tset",
             "test --cuda",
+            "stand-in --cuda",
+            "test --slow --gpu",
             "libtorch cuda",
             "generate --check x",
             "help nothing",

@@ -36,6 +36,14 @@ pub fn ensure(project: &Project) -> Outcome<()> {
     }
 }
 
+/// As `ensure`, with what CUDA needs: the user's own libtorch is taken as it is.
+pub fn ensure_cuda(project: &Project) -> Outcome<()> {
+    match own(project)? {
+        Some(own) => use_own(project, &own),
+        None => install(project, Set::Cuda),
+    }
+}
+
 /// `cargo xtask libtorch`: as `ensure`, but sets the link anew and says what it points to.
 pub fn set_up(project: &Project, set: Set) -> Outcome<()> {
     match own(project)? {

@@ -15,6 +15,7 @@ mod platform;
 mod project;
 mod python;
 mod reproduce;
+mod stand_in;
 mod steps;
 mod version;
 
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use args::Task;
 use failure::{Failure, Outcome};
 use project::Project;
+use stand_in::StandIn;
 use steps::{Cargo, Steps};
 
 #[cfg(not(unix))]
@@ -58,6 +60,7 @@ fn perform(task: Task) -> Outcome<()> {
     match task {
         Task::Run(args) => run(&project, &args),
         Task::Test { slow } => test(&project, slow),
+        Task::TestGpu => test_gpu(&project),
         Task::Libtorch(set) => libtorch::set_up(&project, set),
         Task::Generate { check } => {
             libtorch::ensure(&project)?;
@@ -71,8 +74,21 @@ fn perform(task: Task) -> Outcome<()> {
             libtorch::ensure(&project)?;
             reproduce::reproduce(&project, &request)
         }
+        Task::StandIn => {
+            libtorch::ensure(&project)?;
+            stand_in(&project)
+        }
         Task::Help(_) => Ok(()),
     }
+}
+
+/// Builds the stand-in for CUDA, or says why the tests that want it will be skipped.
+fn stand_in(project: &Project) -> Outcome<()> {
+    match stand_in::ensure(project)? {
+        StandIn::Here(folder) => println!("stand-in for CUDA: {}", folder.display()),
+        StandIn::Impossible(why) => println!("SKIPPED: no stand-in for CUDA: {why}"),
+    }
+    Ok(())
 }
 
 /// Builds the runner and becomes it, so that signals and the exit code are the runner's.
@@ -100,6 +116,7 @@ fn test(project: &Project, slow: bool) -> Outcome<()> {
     steps.cargo(project, "format", &Cargo::new("fmt --all --check"));
     let clippy = Cargo::new("clippy --release --workspace --all-targets -- -D warnings");
     steps.cargo(project, "lints", &clippy);
+    steps.step("stand-in for CUDA", "cargo xtask stand-in", || stand_in(project));
     let tests =
         Cargo::new("test --release --workspace --no-fail-fast").var("ISOTROPY_PYTHON", &python);
     steps.cargo(project, "tests", &tests);
@@ -130,5 +147,19 @@ fn test(project: &Project, slow: bool) -> Outcome<()> {
         .var("ISOTROPY_SLOW", "1");
         steps.cargo(project, "slow tests", &tests);
     }
+    steps.finish()
+}
+
+/// The suite of the stand-in on the real library, and the times of its cases.
+fn test_gpu(project: &Project) -> Outcome<()> {
+    libtorch::ensure_cuda(project)?;
+    let suite = |filter: &str| {
+        let line = format!("test --release -p isotropy-tests --test cuda_stand_in -- {filter}");
+        Cargo::new(&line).var("ISOTROPY_GPU", "1")
+    };
+    let mut steps = Steps::default();
+    steps.cargo(project, "the suite", &suite("--include-ignored --skip child_ --skip timings"));
+    // Alone, so that nothing else takes time.
+    steps.cargo(project, "timings", &suite("--ignored --exact timings::timings_are_recorded"));
     steps.finish()
 }

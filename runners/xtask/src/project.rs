@@ -49,6 +49,11 @@ impl Project {
         self.target.join("release/runner")
     }
 
+    /// Cargo's target folder.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// A folder below the target folder for files that nobody keeps.
     pub fn scratch(&self, name: &str) -> Outcome<PathBuf> {
         let folder = self.target.join("xtask").join(name);

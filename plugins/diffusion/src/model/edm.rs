@@ -8,8 +8,8 @@
 
 use super::kernel::{centred, fixed_end, std_of, tensor};
 use isotropy_core::{
-    Error, FlowCoordinates, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind,
-    Representation, Result, ScoreModel, State, Xi, broadcast, component, config,
+    Constant, Error, FlowCoordinates, KernelLaw, ModelConfig, ModelContext, Prediction,
+    PredictionKind, Representation, Result, ScoreModel, State, Xi, broadcast, component, config,
 };
 use std::sync::Arc;
 use tch::Tensor;
@@ -97,7 +97,7 @@ impl ModelConfig for EdmConfig {
             drive: process.drive().clone(),
             kernel,
             end: fixed_end(process, context.spec)?,
-            data,
+            data: data.into_iter().map(Constant::row).collect(),
             label_scale: process.time().label_scale,
         }))
     }
@@ -108,7 +108,8 @@ struct Edm {
     drive: Arc<dyn Representation>,
     kernel: Arc<dyn KernelLaw>,
     end: Option<Xi>,
-    data: Vec<Vec<f64>>,
+    /// Standard deviations of the data, for each factor.
+    data: Vec<Constant>,
     label_scale: f64,
 }
 
@@ -136,7 +137,7 @@ impl ScoreModel for Edm {
             let mean = tensor(&kernel.mean[k], factor);
             let level = tensor(&kernel.std[k], factor) / &mean;
             let sigma = std_of(&kernel, k, factor) / &mean;
-            let data = Tensor::from_slice(&self.data[k]).to_kind(kind).to_device(device);
+            let data = self.data[k].tensor((kind, device));
             let scales = EdmScales::new(&sigma, &data);
             let y = from.factor(k) / mean;
             scaled.push(&y * scales.input);
@@ -162,7 +163,7 @@ impl ScoreModel for Edm {
         let factors = tau.0.iter().enumerate().map(|(k, factor)| {
             let kernel = self.kernel.tensors(&broadcast(&t.to_kind(kind), factor.dim()));
             let sigma = std_of(&kernel, k, factor) / tensor(&kernel.mean[k], factor);
-            let data = Tensor::from_slice(&self.data[k]).to_kind(kind).to_device(device);
+            let data = self.data[k].tensor((kind, device));
             EdmScales::new(&sigma, &data).out
         });
         Ok(Some(Xi(factors.collect())))

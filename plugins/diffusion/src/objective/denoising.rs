@@ -8,6 +8,7 @@ use isotropy_core::{
     PredictionKind, Regression, Result, Root, Scale, ScoreModel, State, Xi, broadcast_mask,
     component, config,
 };
+use std::sync::OnceLock;
 use tch::{Reduction, Tensor};
 
 /// Regression of the prediction on its denoising target: mean over the batch of the error summed
@@ -96,7 +97,11 @@ impl ObjectiveConfig for DenoisingConfig {
         if let Times::LogNormal(law) = self.times {
             positive("/times/log-normal/std", law.std)?;
         }
-        Ok(Box::new(Denoising { config: self.clone(), times: Draws::new(self.times) }))
+        Ok(Box::new(Denoising {
+            config: self.clone(),
+            times: Draws::new(self.times),
+            hides: OnceLock::new(),
+        }))
     }
 }
 
@@ -107,6 +112,9 @@ const WIDEST: i64 = 64;
 struct Denoising {
     config: DenoisingConfig,
     times: Draws,
+    /// Whether the drive has coefficients that move nothing. Asked once, as an objective trains one process: the answer is
+    /// read from the device.
+    hides: OnceLock<bool>,
 }
 
 impl Denoising {
@@ -187,19 +195,23 @@ fn moves_points(kind: PredictionKind) -> bool {
     )
 }
 
-/// The projection on horizontal coefficients as matrices `[B, m, m]`, for coefficients of the shapes of
-/// `like` with `m` numbers a point; `None` where it is the identity. One value is read by the host.
-fn projection(fields: &dyn Drive, state: &State, like: &Xi) -> Option<Tensor> {
-    let columns = |xi: &Xi| {
-        let flat: Vec<Tensor> = xi.0.iter().map(|a| a.flatten(1, -1)).collect();
-        Tensor::cat(&flat, 1)
-    };
+/// The coefficients of all factors in a row, `[B, m]`.
+fn columns(xi: &Xi) -> Tensor {
+    let flat: Vec<Tensor> = xi.0.iter().map(|a| a.flatten(1, -1)).collect();
+    Tensor::cat(&flat, 1)
+}
+
+/// Whether some coefficients of the shapes of `like` move nothing at these states. One value is read by the host.
+fn hides(fields: &dyn Drive, state: &State, like: &Xi) -> bool {
     // Numbers without relation to each other, so that no direction is left out.
     let probe = like.map(|a| (a.ones_like().cumsum(0, None) * 0.7 + 1.3).sin() + a);
     let hidden = columns(&probe.sub(&fields.horizontal(state, &probe)));
-    if hidden.abs().max().double_value(&[]) == 0.0 {
-        return None;
-    }
+    hidden.abs().max().double_value(&[]) != 0.0
+}
+
+/// The projection on horizontal coefficients as matrices `[B, m, m]`, for coefficients of the shapes of
+/// `like` with `m` numbers a point.
+fn projection(fields: &dyn Drive, state: &State, like: &Xi) -> Tensor {
     let mut images = Vec::new();
     for (k, factor) in like.0.iter().enumerate() {
         for index in 0..factor.size()[1..].iter().product::<i64>() {
@@ -208,7 +220,7 @@ fn projection(fields: &dyn Drive, state: &State, like: &Xi) -> Option<Tensor> {
             images.push(columns(&fields.horizontal(state, &unit)));
         }
     }
-    Some(Tensor::stack(&images, 2))
+    Tensor::stack(&images, 2)
 }
 
 /// What a point counts in a mean over its set, `1 / n` with `n` the points that are there (1 where
@@ -314,7 +326,10 @@ impl Objective for Denoising {
             if targets.size()[1] > WIDEST {
                 return Ok(None);
             }
-            horizontal = projection(process.fields(), &perturbed.noisy, &heads[0]);
+            let (fields, noisy) = (process.fields(), &perturbed.noisy);
+            if *self.hides.get_or_init(|| hides(fields, noisy, &heads[0])) {
+                horizontal = Some(projection(fields, noisy, &heads[0]));
+            }
         }
         Ok(Some(Columns { inputs: model.inputs(&perturbed.noisy, &t)?, targets, horizontal }))
     }

@@ -1,6 +1,6 @@
 //! How the times of a batch are drawn.
 
-use isotropy_core::{Error, NoisingProcess, Result, Stream, config};
+use isotropy_core::{Constant, Error, NoisingProcess, Result, Stream, config};
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
@@ -40,7 +40,7 @@ const NODES: usize = 512;
 struct Levels {
     low: f64,
     high: f64,
-    times: Vec<f64>,
+    times: Constant,
 }
 
 impl Levels {
@@ -50,7 +50,7 @@ impl Levels {
         let (low, high) = (log(time.start)?, log(time.end)?);
         let node = |k: usize| low + (high - low) * k as f64 / (NODES - 1) as f64;
         let times = (0..NODES).map(|k| process.time_of_level(node(k).exp()));
-        Some(Self { low, high, times: times.collect::<Option<_>>()? })
+        Some(Self { low, high, times: Constant::row(times.collect::<Option<_>>()?) })
     }
 }
 
@@ -107,7 +107,7 @@ impl Draws {
         let below = place.floor().clamp_max((NODES - 2) as f64);
         let part = place - &below;
         let below = below.to_kind(Kind::Int64);
-        let times = Tensor::from_slice(&levels.times).to_kind(options.0).to_device(options.1);
+        let times = levels.times.tensor(options);
         let (low, high) = (times.index_select(0, &below), times.index_select(0, &(below + 1)));
         let t = &low + (high - &low) * part;
         Ok(if time.discrete { t.round().clamp(time.start, time.end) } else { t })

@@ -6,8 +6,8 @@ use crate::clock::Clock;
 use isotropy_core::{
     ClosedForm, ClosedForms, Error, FlowCoordinates, Kernel, KernelLaw, NoiseOperator,
     NoisingProcess, Perturbed, Prediction, PredictionKind, Representation, Result, Root, Scale,
-    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, broadcast, config, has_score,
-    probe_symmetry, schedule::Family,
+    State, StateSpec, Step, Stream, TerminalMismatch, Terms, TimeDomain, Xi, broadcast, config,
+    has_score, probe_symmetry, schedule::Family,
 };
 use std::f64::consts::PI;
 use std::sync::Arc;

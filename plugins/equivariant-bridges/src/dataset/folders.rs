@@ -4,7 +4,7 @@ use super::{Augmentation, pair, pair_spec};
 use isotropy_core::dataset::{kept_apart, shuffled_rows};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, LoadContext, RepresentationConfig, Result, Split, State,
-    StateSpec, Streams, component, config,
+    StateSpec, Streams, component, config, upload,
 };
 use isotropy_data::digest::sha256;
 use isotropy_images::reader::pictures::{
@@ -278,7 +278,7 @@ impl Dataset for Pairs {
         let part = self.part(split);
         let len = part.size()[0];
         let bytes = if split == Split::Train {
-            part.index_select(0, &shuffled_rows(len, step, size, streams).to_device(self.options.1))
+            part.index_select(0, &upload(&shuffled_rows(len, step, size, streams), self.options.1))
         } else {
             let start = i64::try_from(step).unwrap_or(i64::MAX).saturating_mul(size).min(len);
             part.narrow(0, start, size.min(len - start))

@@ -3,7 +3,7 @@
 //! All relations are symmetric: the other end of a turned or mirrored picture is the turned or
 //! mirrored other end (noise: in law), so the law of the pairs is that of the pictures.
 
-use isotropy_core::{Error, Result, config};
+use isotropy_core::{Error, Result, config, upload};
 use tch::{Kind, Tensor};
 
 /// What the other end of a picture is.
@@ -163,8 +163,9 @@ impl OtherEnd {
 fn edges(clean: &Tensor) -> Result<Tensor> {
     let size = clean.size();
     let options = (clean.kind(), clean.device());
-    let row = |a: [f64; 3]| Tensor::from_slice(&a).to_kind(options.0).to_device(options.1);
-    let (smooth, slope) = (row([1.0, 2.0, 1.0]), row([-1.0, 0.0, 1.0]));
+    // (-1, 0, 1) and (1, 2, 1), made where they are used.
+    let slope = Tensor::arange_start(-1, 2, options);
+    let smooth = slope.square() * -1.0 + 2.0;
     let across = smooth.unsqueeze(1) * slope.unsqueeze(0);
     let kernels = Tensor::stack(&[across.shallow_clone(), across.tr()], 0).unsqueeze(1);
     let planes = clean.reshape([-1, 1, size[2], size[3]]).f_replication_pad2d([1, 1, 1, 1])?;
@@ -177,7 +178,7 @@ fn edges(clean: &Tensor) -> Result<Tensor> {
 impl Stain {
     fn apply(&self, clean: &Tensor) -> Result<Tensor> {
         let mixing = self.from.tensor().f_inverse()?.matmul(&self.to.tensor());
-        let mixing = mixing.to_kind(clean.kind()).to_device(clean.device());
+        let mixing = upload(&mixing.to_kind(clean.kind()), clean.device());
         // Light that passes, in (0, 1]; the darkest byte but one bounds the logarithm.
         let light = ((clean + 1.0) / 2.0).clamp(1.0 / 255.0, 1.0);
         let density = light.log().neg().permute([0, 2, 3, 1]);

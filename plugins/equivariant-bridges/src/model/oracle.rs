@@ -1,8 +1,8 @@
 //! The exact denoiser of a bridge between Gaussian points (spdm.md 5).
 
 use isotropy_core::{
-    Error, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind, Representation,
-    Result, Scale, ScoreModel, State, Xi, broadcast, component, config,
+    Constant, Error, KernelLaw, ModelConfig, ModelContext, Prediction, PredictionKind,
+    Representation, Result, Scale, ScoreModel, State, Xi, broadcast, component, config,
 };
 use std::sync::Arc;
 use tch::Tensor;
@@ -56,10 +56,8 @@ impl ModelConfig for GaussianBridgeConfig {
         };
         let count: i64 = shape.iter().product();
         let each = |pointer: &str, list: &[f64]| match list {
-            [one] => Ok(Tensor::from(*one)),
-            list if list.len() as i64 == count => {
-                Ok(Tensor::from_slice(list).view(shape.as_slice()))
-            }
+            [one] => Ok((vec![*one], &[][..])),
+            list if list.len() as i64 == count => Ok((list.to_vec(), shape.as_slice())),
             list => {
                 let message = format!("{} numbers for {count} coordinates", list.len());
                 Err(Error::config(pointer, message))
@@ -75,9 +73,9 @@ impl ModelConfig for GaussianBridgeConfig {
         Ok(Box::new(Oracle {
             kernel,
             drive: process.drive().clone(),
-            mean,
+            mean: Constant::new(mean.0, mean.1),
             slope: self.slope,
-            variance: std.square(),
+            variance: Constant::new(std.0.iter().map(|std| std * std).collect(), std.1),
         }))
     }
 }
@@ -85,11 +83,9 @@ impl ModelConfig for GaussianBridgeConfig {
 struct Oracle {
     kernel: Arc<dyn KernelLaw>,
     drive: Arc<dyn Representation>,
-    /// In double precision on the CPU; moved to the kind and device of the state when it is asked for.
-    mean: Tensor,
+    mean: Constant,
     slope: f64,
-    /// As the mean.
-    variance: Tensor,
+    variance: Constant,
 }
 
 impl ScoreModel for Oracle {
@@ -109,8 +105,8 @@ impl ScoreModel for Oracle {
         else {
             return Err(Error::Unsupported("a bridge has one factor and a known end".into()));
         };
-        let here = |a: &Tensor| a.to_kind(x.kind()).to_device(x.device());
-        let (mean, v) = (here(&self.mean), here(&self.variance));
+        let options = (x.kind(), x.device());
+        let (mean, v) = (self.mean.tensor(options), self.variance.tensor(options));
         let m = end.single() * self.slope + mean;
         let gain = b * &v / (b.square() * &v + std.square());
         let rest = x - a * end.single() - b * &m;

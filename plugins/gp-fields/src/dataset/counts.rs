@@ -3,6 +3,7 @@
 use isotropy_core::{
     Error, Result, Stream, config,
     schemars::{self, JsonSchema},
+    upload,
 };
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -141,5 +142,5 @@ pub enum CountPer {
 /// The mask `[B, most]` of the first `counts` (`[B]`, `Int64`) points: 1 for those that are there.
 pub fn mask(counts: &Tensor, most: i64, options: (Kind, Device)) -> Tensor {
     let number = Tensor::arange(most, (Kind::Int64, options.1)).unsqueeze(0);
-    number.lt_tensor(&counts.to_device(options.1).unsqueeze(1)).to_kind(options.0)
+    number.lt_tensor(&upload(counts, options.1).unsqueeze(1)).to_kind(options.0)
 }

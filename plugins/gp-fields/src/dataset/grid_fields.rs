@@ -7,7 +7,7 @@ use super::synthetic::rows_of;
 use super::task::known_first;
 use isotropy_core::{
     Dataset, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State, StateSpec, Stream,
-    Streams, config,
+    Streams, config, upload,
 };
 use isotropy_diffusion::observed;
 use std::ops::Range;
@@ -243,7 +243,7 @@ impl GridFields {
     fn state(&self, boxes: Boxes) -> State {
         let protocol = &self.protocol;
         let index = protocol.points(boxes.index);
-        let to = |tensor: Tensor| tensor.to_kind(self.options.0).to_device(self.options.1);
+        let to = |tensor: Tensor| upload(&tensor.to_kind(self.options.0), self.options.1);
         let state = State::new(Field::new(to(boxes.values), self.moves).indexed(1))
             .with_context(State::INDEX, Field::new(to(index), Moves::Point).indexed(1));
         if !self.gaps {
@@ -255,7 +255,7 @@ impl GridFields {
     /// The same field at `count` nodes of each box, chosen at random and in random order.
     fn thinned(&self, state: State, count: i64, drawn_on: Device, stream: &mut Stream) -> State {
         let rows = chosen(state.batch_size(), self.protocol.nodes(), count, drawn_on, stream);
-        let rows = rows.to_device(state.x().device());
+        let rows = upload(&rows, state.x().device());
         let thin = |tensor: &Tensor| match tensor.dim() {
             2 => tensor.gather(1, &rows, false),
             _ => pick(tensor, &rows),

@@ -7,7 +7,7 @@ use super::task::{TaskConfig, known_first};
 use isotropy_core::dataset::shuffled_rows;
 use isotropy_core::{
     Dataset, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State, StateSpec, Stream,
-    Streams,
+    Streams, upload,
 };
 use isotropy_diffusion::observed;
 use tch::{Device, Kind, Tensor};
@@ -205,7 +205,7 @@ impl Synthetic {
 
     /// A state of what was seen.
     fn state(&self, seen: Seen) -> State {
-        let to = |tensor: Tensor| tensor.to_kind(self.options.0).to_device(self.options.1);
+        let to = |tensor: Tensor| upload(&tensor.to_kind(self.options.0), self.options.1);
         let index = Field::new(to(seen.index), Moves::Point).indexed(1);
         State::new(Field::new(to(seen.values), self.protocol.moves).indexed(1))
             .with_context(State::INDEX, index)
@@ -263,7 +263,7 @@ impl Synthetic {
     /// Training batch `step` of a fixed set: every function once an epoch, at points that are chosen anew.
     fn revisited(&self, fixed: &Fixed, step: u64, size: i64, streams: &Streams) -> Result<State> {
         let rows = shuffled_rows(fixed.values.size()[0], step, size, streams);
-        let rows = rows.to_device(self.options.1);
+        let rows = upload(&rows, self.options.1);
         let mut stream = streams.stream("points", step);
         self.training_batch(size, &mut stream, |count, stream| {
             let (index, values) =

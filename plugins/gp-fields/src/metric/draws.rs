@@ -1,7 +1,7 @@
 //! Samples sorted by the test function that they belong to.
 
 use isotropy_core::{Error, Evaluation, Result, State};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Several samples of each test function, in double precision.
 #[derive(Debug)]
@@ -43,7 +43,10 @@ pub(crate) fn grouped(evaluation: &Evaluation) -> Result<Draws> {
     if count == 0 {
         return Err(Error::config("", "there are no samples").with_help("raise `sampling.count`"));
     }
-    let first = (1..count).find(|&row| !same_context(samples, row, samples, 0));
+    // Compared on the CPU: a device would be waited for with each pair of rows.
+    let on_host = |state: &State| state.to(state.x().kind(), Device::Cpu);
+    let (sampled, asked) = (on_host(samples), on_host(reference));
+    let first = (1..count).find(|&row| !same_context(&sampled, row, &sampled, 0));
     let repeats = first.unwrap_or(count);
     let groups = count / repeats;
     if groups * repeats != count {
@@ -66,7 +69,7 @@ pub(crate) fn grouped(evaluation: &Evaluation) -> Result<Draws> {
         .with_help("raise `evaluate.reference`"));
     }
     for group in 0..groups {
-        if !same_context(samples, group * repeats, reference, group) {
+        if !same_context(&sampled, group * repeats, &asked, group) {
             return Err(Error::config(
                 "",
                 format!("sample {} does not belong to test function {group}", group * repeats),

@@ -1,6 +1,7 @@
 //! Tensor products of features.
 
-use super::{Constant, Irrep, Irreps, clebsch_gordan};
+use super::{Irrep, Irreps, clebsch_gordan};
+use isotropy_core::Constant;
 use isotropy_core::{Error, Result};
 use tch::Tensor;
 

@@ -1,6 +1,7 @@
 //! Rotation matrices of the real irreps.
 
-use super::{Constant, clebsch_gordan};
+use super::clebsch_gordan;
+use isotropy_core::Constant;
 use tch::Tensor;
 
 /// The matrices `D_l(R)` of degrees up to a largest one, with `Y_l(R v) = D_l(R) Y_l(v)`.

@@ -4,7 +4,7 @@
 use super::linear;
 use super::linear::Linear;
 use super::matrices::LinearRepresentation;
-use crate::irreps::Constant;
+use isotropy_core::Constant;
 use isotropy_core::{
     Element, Error, Field, Group, GroupConfig, Moves, Representation, RepresentationConfig, Result,
     State, StateSpec, Stream, component, config,

@@ -3,6 +3,7 @@
 use isotropy_core::{
     Dataset, Field, LoadContext, Moves, Result, Split, State, Streams,
     dataset::{kept_apart, shuffled_rows},
+    upload,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -129,7 +130,7 @@ impl Dataset for Images {
         let chosen = match split {
             Split::Train => {
                 let rows = shuffled_rows(part.len(), step, size, streams);
-                part.select(&rows.to_device(device))
+                part.select(&upload(&rows, device))
             }
             Split::Validation | Split::Test => {
                 let start = i64::try_from(step).unwrap_or(i64::MAX).saturating_mul(size);

@@ -1,6 +1,6 @@
 //! Gaussian windows: heads that look at near points first.
 
-use isotropy_groups::irreps::Constant;
+use isotropy_core::Constant;
 use tch::Tensor;
 
 /// Adds `-r^2 / (2 w^2)` to the logits of the first heads, where `r` is the distance of query and key and `w` the width of

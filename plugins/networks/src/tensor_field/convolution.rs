@@ -3,7 +3,8 @@
 use super::channels::{Counts, Features, Mix};
 use crate::layers::{Linear, Start, truncated_normal};
 use crate::neighbours::Edges;
-use isotropy_groups::irreps::{Constant, Normalisation, clebsch_gordan, spherical_harmonics};
+use isotropy_core::Constant;
+use isotropy_groups::irreps::{Normalisation, clebsch_gordan, spherical_harmonics};
 use std::f64::consts::PI;
 use tch::Tensor;
 use tch::nn::Path;

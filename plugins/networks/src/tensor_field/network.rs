@@ -6,7 +6,7 @@ use crate::embedding::{Layout, sinusoidal};
 use crate::layers::{Activation, Linear, Start, truncated_normal};
 use crate::neighbours::{Edges, Neighbours};
 use crate::radial::{cutoff_weight, fading_weight, smooth_bumps};
-use isotropy_groups::irreps::Constant;
+use isotropy_core::Constant;
 use tch::Tensor;
 use tch::nn::Path;
 
@@ -140,7 +140,7 @@ impl TensorFieldNetwork {
             true => fading_weight(&lengths, &edges.reaches),
             false => cutoff_weight(&lengths, self.size.cutoff),
         };
-        let weight = weight.unsqueeze(-1);
+        let weight = edges.weights(Some(weight)).expect("there were weights").unsqueeze(-1);
         let scalars = self.edge_scalars(&edges, &lengths, &weight, &time);
 
         let mut features = self.channels.features(&values.reshape([batch * points, size[2]]));

@@ -10,7 +10,7 @@
 use crate::dataset::rotated_digits::{Part, Parts, SIDE, TRUE_ANGLE, UPRIGHT, mnist_folder};
 use isotropy_core::{
     Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State,
-    StateSpec, Stream, Streams, component, config, dataset::shuffled_rows,
+    StateSpec, Stream, Streams, component, config, dataset::shuffled_rows, upload,
 };
 use isotropy_images::action::image_motion::SHIFT;
 use isotropy_images::action::image_rotation::{ANGLE, ORIGINAL};
@@ -155,7 +155,7 @@ impl MovedDigitsConfig {
 }
 
 fn to(motion: &Motion, kind: Kind, device: Device) -> Motion {
-    let to = |a: &Tensor| a.to_device(device).to_kind(kind);
+    let to = |a: &Tensor| upload(a, device).to_kind(kind);
     Motion { angle: to(&motion.angle), shift: to(&motion.shift) }
 }
 
@@ -223,7 +223,7 @@ impl Dataset for MovedDigits {
         let length = size.min(part.len() - start);
         let (chosen, motion) = match split {
             Split::Train => {
-                let order = shuffled_rows(part.len(), step, size, streams).to_device(device);
+                let order = upload(&shuffled_rows(part.len(), step, size, streams), device);
                 let motion = self.config.draw(size, &mut streams.stream("motions", step));
                 (part.select(&order), motion)
             }

@@ -4,7 +4,7 @@
 
 use isotropy_core::{
     Dataset, DatasetConfig, Error, Field, FieldSpec, LoadContext, Moves, Result, Split, State,
-    StateSpec, Streams, component, config, dataset::shuffled_rows,
+    StateSpec, Streams, component, config, dataset::shuffled_rows, upload,
 };
 use isotropy_data::known_file::KnownFile;
 use isotropy_data::source as data_source;
@@ -275,7 +275,7 @@ impl Dataset for RotatedDigits {
         let chosen = match split {
             Split::Train => {
                 let rows = shuffled_rows(part.len(), step, size, streams);
-                part.select(&rows.to_device(device))
+                part.select(&upload(&rows, device))
             }
             Split::Validation | Split::Test => part.narrow(start, length),
         };

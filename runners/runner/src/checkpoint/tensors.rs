@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use isotropy_core::{Error, Result};
+use isotropy_core::{Error, Result, download};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const KINDS: [(Kind, Dtype); 10] = [
     (Kind::Bool, Dtype::BOOL),
@@ -23,12 +23,13 @@ const KINDS: [(Kind, Dtype); 10] = [
 /// The bytes of a safetensors file. The same tensors give the same bytes.
 pub(super) fn serialize(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
     let mut raw = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
+    let on_host = download(tensors.iter().map(|(_, tensor)| tensor))?;
+    for ((name, _), tensor) in tensors.iter().zip(on_host) {
         let kind = tensor.kind();
         let dtype = KINDS.iter().find(|(k, _)| *k == kind).map(|(_, d)| *d);
         let dtype = dtype
             .ok_or_else(|| Error::Other(format!("`{name}`: no safetensors type for {kind:?}")))?;
-        let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
+        let tensor = tensor.f_contiguous()?;
         let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
         tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
         let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();

@@ -21,11 +21,11 @@ use crate::output::note;
 use crate::progress::Progress;
 use crate::run::{JsonLog, RunFolder};
 use crate::tensorboard::EventWriter;
-use isotropy_core::{Error, Loss, LossContext, Result, Split, dataset};
+use isotropy_core::{Error, Loss, LossContext, Result, Split, dataset, late_errors};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// A trained model: its weights and averages, and how training went.
 pub struct Trained {
@@ -500,11 +500,17 @@ impl<'a> Loop<'a> {
         let batches = available.map_or(train.validation_batches, |points| {
             train.validation_batches.min(points.div_ceil(train.batch as u64))
         });
-        let mut sum = 0.0;
+        // Read together, so that the device is waited for once.
+        let mut losses = Vec::new();
         for k in 0..batches {
-            sum += self.loss(Split::Validation, k, false)?.total.double_value(&[]);
+            losses.push(self.loss(Split::Validation, k, false)?.total.reshape([1]));
         }
-        Ok(sum / batches as f64)
+        if losses.is_empty() {
+            return Ok(f64::NAN);
+        }
+        let losses = Vec::<f64>::try_from(Tensor::f_cat(&losses, 0)?.to_kind(Kind::Double))?;
+        late_errors()?;
+        Ok(losses.iter().sum::<f64>() / batches as f64)
     }
 
     fn equivariance_error(&self) -> Result<Option<f64>> {
@@ -522,6 +528,7 @@ impl<'a> Loop<'a> {
 
     /// Reads the window, stops on numbers that are not finite, and logs. Returns the mean loss.
     fn log_window(&mut self, update: &Update, speed: f64) -> Result<f64> {
+        late_errors()?;
         let Some(summary) = self.window.read()? else { return Ok(f64::NAN) };
         numbers::check_steps(&summary, self.step, &update.parts, &self.parameters)?;
         let step = self.step as i64;
@@ -546,6 +553,7 @@ impl<'a> Loop<'a> {
     /// Stops where a number since the last log entry, or a weight, is not finite: such weights must
     /// not become a checkpoint. Waits for the device.
     fn check_numbers(&self, parts: &[(String, Tensor)]) -> Result<()> {
+        late_errors()?;
         if let Some(summary) = self.window.peek()? {
             numbers::check_steps(&summary, self.step, parts, &self.parameters)?;
         }
