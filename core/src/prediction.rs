@@ -182,7 +182,7 @@ pub struct Perturbed {
     /// The kernel at the times of the batch.
     pub kernel: Kernel,
     /// The noise `z`, standard normal before colouring (in the horizontal directions); for kernels
-    /// that are not Gaussian `-std * score`, given whatever else the noisy state was drawn from (a
+    /// that are not Gaussian `-std L^T score`, given whatever else the noisy state was drawn from (a
     /// score given more than the clean state has the right mean). `None` for a process without a
     /// score, which has a [`Perturbed::velocity`].
     pub noise: Option<Xi>,
