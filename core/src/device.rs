@@ -1,4 +1,5 @@
-//! Host data on the device of a run, without holding it up: constants are copied once, other tensors from pinned memory.
+//! Host data on the device of a run, without holding it up: constants are copied once, other
+//! tensors from pinned memory.
 
 use crate::Result;
 use std::sync::{Mutex, PoisonError};
@@ -46,13 +47,14 @@ impl Constant {
     }
 }
 
-/// A tensor on a device. What comes from the host goes by pinned memory, so that nobody waits for the copy: libtorch keeps
-/// that memory until the device has read it.
+/// A tensor on a device. What comes from the host goes by pinned memory, so that nobody waits for
+/// the copy: libtorch keeps that memory until the device has read it.
 pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     if tensor.device() != Device::Cpu || !device.is_cuda() {
         return tensor.to_device(device);
     }
-    tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false)
+    // `pin_memory` itself warns about the device that tch always gives it.
+    tensor.internal_pin_memory(device).to_device_(device, tensor.kind(), true, false)
 }
 
 /// Tensors on the CPU, without gradients. All copies are under way before the one wait.

@@ -1,5 +1,6 @@
-//! Errors that the device knows first. Asking it at once would hold up every step, so they are read where numbers are
-//! read anyway: when scalars are logged, after a batch of samples, after a metric.
+//! Errors that the device knows first. Asking it at once would hold up every step, so they are read
+//! where numbers are read anyway: when scalars are logged, after a batch of samples, after a
+//! metric.
 
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -18,7 +19,8 @@ thread_local! {
     static OPEN: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Ends with `error` when `failed` (one number) is not zero: now on the CPU, at the next [`late_errors`] on a device.
+/// Ends with `error` when `failed` (one number) is not zero: now on the CPU, at the next
+/// [`late_errors`] on a device.
 ///
 /// # Errors
 /// That error, or an earlier one.

@@ -1,11 +1,11 @@
 // A stand-in for libtorch_cuda.so on a machine without a GPU: one CUDA device whose memory is host
 // memory. It exists for tests alone (docs/src/gpu.md says what it can show and what not).
 //
-// - Every operation that has a CUDA kernel runs the CPU's kernel on CPU tensors over the same memory
+// - Every operation that has a CUDA kernel runs the CPU's kernel on tensors over the same memory
 //   (`run_on_host`), so results can be compared with a run on the CPU bit for bit.
-// - What a GPU refuses is refused: tensors of two devices, operations without a CUDA kernel. The two
+// - What a GPU refuses is refused: tensors of two devices, operations without a CUDA kernel. Both
 //   tables are made by `cargo xtask` from the libtorch that is there (`kernels.inc`).
-// - New memory holds NaN. Operations (a GPU would launch kernels for them), waits for the device and
+// - New memory holds NaN. Operations (a GPU would launch kernels for them), waits for it and
 //   copies to the device that hold up the caller are counted, by name.
 //
 // ISOTROPY_CUDA_STAND_IN_COUNTS=FILE         writes the counts when the process ends
@@ -304,7 +304,8 @@ const Operation& describe(const OperatorHandle& handle) {
   const std::string& overload = full.overload_name;
   operation.name = overload.empty() ? base : base + "." + overload;
   const std::string plain = "wrapper_CUDA_" + overload + "_" + method;
-  const std::string structured = "wrapper_CUDA_" + method + (overload.empty() ? "" : "_") + overload;
+  const std::string structured =
+      "wrapper_CUDA_" + method + (overload.empty() ? "" : "_") + overload;
   operation.refuses = refusing->count(plain) > 0 || refusing->count(structured) > 0;
   operation.has_kernel =
       kernels->count(has_out ? base + "_outf" : base) > 0 || OTHER_KERNELS.count(base) > 0;
@@ -441,8 +442,8 @@ void check_devices(const Operation& operation, const OperatorHandle& handle, con
       const bool is_number = tensor.dim() == 0 && !operation.refuses;
       TORCH_CHECK(tensor.device().is_cpu() && (is_number || is_rows),
                   "Expected all tensors to be on the same device, but got ", argument, " is on ",
-                  tensor.device(), ", different from other tensors on cuda:0 (when checking argument in "
-                  "method ", operation.name, ")");
+                  tensor.device(), ", different from other tensors on cuda:0 (when checking ",
+                  "argument in method ", operation.name, ")");
       uploads |= is_rows || operation.uploads_numbers;
       return tensor;
     });
@@ -604,7 +605,9 @@ void prefer_kernels(torch::Library& library) {
   auto& dispatcher = c10::Dispatcher::singleton();
   const std::unordered_set<std::string> own = {"copy_", "empty_strided", "set_"};
   std::unordered_set<c10::OperatorName> on_cpu;
-  for (auto& name : dispatcher.getRegistrationsForDispatchKey(DispatchKey::CPU)) on_cpu.insert(name);
+  for (const auto& name : dispatcher.getRegistrationsForDispatchKey(DispatchKey::CPU)) {
+    on_cpu.insert(name);
+  }
   for (DispatchKey key :
        {DispatchKey::CompositeExplicitAutograd, DispatchKey::CompositeImplicitAutograd}) {
     for (const auto& name : dispatcher.getRegistrationsForDispatchKey(key)) {

@@ -6,7 +6,8 @@
 //!
 //! ```no_run
 //! # fn test(group: &dyn isotropy_core::Group) -> isotropy_core::Result<()> {
-//! use isotropy_core::{Streams, strategies::GroupSamples};
+//! use isotropy_conformance::strategies::GroupSamples;
+//! use isotropy_core::Streams;
 //! let streams = Streams::new(0);
 //! let samples = GroupSamples::new(group, &[8], tch::Kind::Double, &streams)?;
 //! for (place, g) in samples.hard_elements("g") {

@@ -5,6 +5,7 @@
 //! coefficients are point-major (coefficient `n d + c`).
 
 pub mod claim;
+mod conformance;
 pub mod kernel;
 pub mod linear_algebra;
 pub mod oracle;

@@ -7,6 +7,7 @@ use isotropy_conformance::representation::check_representation;
 use isotropy_conformance::{CheckResult, Status};
 use isotropy_core::{GroupConfig, RepresentationConfig, Streams, registry};
 use isotropy_groups as _;
+use isotropy_images as _;
 
 fn failures(results: &[CheckResult]) -> Vec<String> {
     results

@@ -1,7 +1,9 @@
-//! Builds the stand-in for `libtorch_cuda.so` (`tests/cuda_stand_in`), with which tests run device code without a GPU.
+//! Builds the stand-in for `libtorch_cuda.so` (`tests/cuda_stand_in`), with which tests run device
+//! code without a GPU.
 //!
-//! `target/cuda-stand-in` looks like the folder of libtorch: the same files, by hard links, because the runner opens
-//! CUDA beside the place where libtorch_cpu really lies; only libtorch_cuda.so is another one.
+//! `target/cuda-stand-in` looks like the folder of libtorch: the same files, by hard links, because
+//! the runner opens CUDA beside the place where libtorch_cpu really lies; only libtorch_cuda.so is
+//! another one.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -118,7 +120,8 @@ fn make(
     fs::write(folder.join("digest"), digest).map_err(fail)
 }
 
-/// The folder around libtorch once more: links to everything, hard links to its libraries. Those of CUDA stay away.
+/// The folder around libtorch once more: links to everything, hard links to its libraries. Those of
+/// CUDA stay away.
 fn mirror(libtorch: &Path, folder: &Path) -> io::Result<()> {
     let torch = folder.join("torch");
     let around = libtorch.parent().unwrap_or(Path::new("/"));
@@ -156,7 +159,8 @@ fn replace(folder: &Path, by: &Path) -> Outcome<()> {
     fs::rename(by, folder).map_err(fail)
 }
 
-/// The tables that `stand_in.cpp` includes: which functions `at::cuda` has, and which methods refuse tensors of the CPU.
+/// The tables that `stand_in.cpp` includes: which functions `at::cuda` has, and which methods
+/// refuse tensors of the CPU.
 fn tables(libtorch: &Path) -> io::Result<String> {
     let mut kernels = BTreeSet::new();
     for entry in fs::read_dir(libtorch.join("include/ATen/ops"))? {

@@ -1,4 +1,5 @@
-//! Examples of groups, representations, kernels and data sets on the device: they build, and what they give lies there.
+//! Examples of groups, representations, kernels and data sets on the device: they build, and what
+//! they give lies there.
 
 use crate::data_files;
 use crate::machine::cuda;

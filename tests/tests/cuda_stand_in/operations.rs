@@ -1,5 +1,6 @@
-//! The check of the stand-in itself: operations and their gradients against the CPU, calls that a GPU refuses, random
-//! numbers, and what is counted. The tests called `child_` run in a process of their own with the stand-in's libraries.
+//! The check of the stand-in itself: operations and their gradients against the CPU, calls that a
+//! GPU refuses, random numbers, and what is counted. The tests called `child_` run in a process of
+//! their own with the stand-in's libraries.
 
 use crate::machine::{Cuda, cuda};
 use isotropy_tests::end_to_end::{Ended, Scratch, read_json};
@@ -10,7 +11,8 @@ pub const DEVICE: Device = Device::Cuda(0);
 
 type Operation = (&'static str, fn(&[Tensor]) -> Tensor);
 
-/// Inputs: two 4x6 matrices, a positive one, images 2x4x5x5 with a kernel 6x4x3x3, three sequences 2x2x7x8.
+/// Inputs: two 4x6 matrices, a positive one, images 2x4x5x5 with a kernel 6x4x3x3, three sequences
+/// 2x2x7x8.
 fn inputs() -> Vec<Tensor> {
     tch::manual_seed(4);
     let normal = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));

@@ -1,5 +1,5 @@
-//! What a training step and a step of the sampler ask of the device: `tests/cuda_stand_in/counts.json`, which is also
-//! shown in the book.
+//! What a training step and a step of the sampler ask of the device:
+//! `tests/cuda_stand_in/counts.json`, which is also shown in the book.
 
 use crate::machine::Counts;
 use isotropy_tests::end_to_end::repository;

@@ -18,8 +18,8 @@ fn says(program: &str, arguments: &[&str]) -> Option<String> {
     (output.status.success() && !text.is_empty()).then_some(text)
 }
 
-/// What a case takes on the device at its own batch sizes: training steps a second over the second half of `training`
-/// steps, and the seconds of one step of the sampler, from runs of two lengths.
+/// What a case takes on the device at its own batch sizes: training steps a second over the second
+/// half of `training` steps, and the seconds of one step of the sampler, from runs of two lengths.
 fn timed(
     cuda: &Cuda,
     scratch: &Scratch,
@@ -45,8 +45,8 @@ fn timed(
         let (_, run) = seconds("trained", &values);
         let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
         let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let speeds = entries.filter_map(|entry| entry["steps_per_second"].as_f64());
-        record["training_steps_per_second"] = json!(speeds.last().expect("a log entry"));
+        let mut speeds = entries.filter_map(|entry| entry["steps_per_second"].as_f64());
+        record["training_steps_per_second"] = json!(speeds.next_back().expect("a log entry"));
     }
     if let Some(path) = case.sampler_steps() {
         let steps = |steps: i64| {

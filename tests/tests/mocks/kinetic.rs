@@ -101,13 +101,12 @@ impl Representation for Turn {
     }
     fn act(&self, g: &Element, state: &State) -> Result<State> {
         let shift = g.single();
-        let moved = state.try_map(|_, field| {
+        state.try_map(|_, field| {
             let size = field.tensor.size();
             let turned = turns(&(field.tensor.narrow(1, 0, 2) + shift));
             let rest = field.tensor.narrow(1, 2, size[1] - 2);
             Ok(field.with(Tensor::cat(&[turned, rest], 1)))
-        });
-        moved
+        })
     }
     fn act_tangent(&self, _: &Element, _: &State, v: &Tensor) -> Result<Tensor> {
         Ok(v.shallow_clone())

@@ -122,7 +122,8 @@ fn sum_of_kernels(x: &Tensor, y: Option<&Tensor>, rates: &[Tensor]) -> Tensor {
         let block = x.narrow(0, start, rows);
         let distances = squares.addmm(&block, &right(&columns)).clamp_min_(0.0);
         if symmetric {
-            // A point is at no distance from itself, but far out the difference of squares rounds to a large one.
+            // A point is at no distance from itself, but far out the difference of squares rounds
+            // to a large one.
             let _ = distances.narrow(1, 0, rows).diagonal(0, 0, 1).fill_(0.0);
         }
         // Rows are added in the kind of the points, which is fast, and their sums in double precision.

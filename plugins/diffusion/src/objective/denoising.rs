@@ -112,8 +112,8 @@ const WIDEST: i64 = 64;
 struct Denoising {
     config: DenoisingConfig,
     times: Draws,
-    /// Whether the drive has coefficients that move nothing. Asked once, as an objective trains one process: the answer is
-    /// read from the device.
+    /// Whether the drive has coefficients that move nothing. Asked once, as an objective trains one
+    /// process: the answer is read from the device.
     hides: OnceLock<bool>,
 }
 
@@ -201,7 +201,8 @@ fn columns(xi: &Xi) -> Tensor {
     Tensor::cat(&flat, 1)
 }
 
-/// Whether some coefficients of the shapes of `like` move nothing at these states. One value is read by the host.
+/// Whether some coefficients of the shapes of `like` move nothing at these states. One value is
+/// read by the host.
 fn hides(fields: &dyn Drive, state: &State, like: &Xi) -> bool {
     // Numbers without relation to each other, so that no direction is left out.
     let probe = like.map(|a| (a.ones_like().cumsum(0, None) * 0.7 + 1.3).sin() + a);
@@ -209,8 +210,8 @@ fn hides(fields: &dyn Drive, state: &State, like: &Xi) -> bool {
     hidden.abs().max().double_value(&[]) != 0.0
 }
 
-/// The projection on horizontal coefficients as matrices `[B, m, m]`, for coefficients of the shapes of
-/// `like` with `m` numbers a point.
+/// The projection on horizontal coefficients as matrices `[B, m, m]`, for coefficients of the
+/// shapes of `like` with `m` numbers a point.
 fn projection(fields: &dyn Drive, state: &State, like: &Xi) -> Tensor {
     let mut images = Vec::new();
     for (k, factor) in like.0.iter().enumerate() {

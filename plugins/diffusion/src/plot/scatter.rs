@@ -250,8 +250,7 @@ mod tests {
         let path = folder.path().join("scatter.png");
         let config = ScatterConfig { title: "Two clouds".into(), ..Default::default() };
         evaluate(samples, reference, |e| config.draw(e, &path)).unwrap();
-        let image = tch::vision::image::load(&path).unwrap();
-        image
+        tch::vision::image::load(&path).unwrap()
     }
 
     /// Number of pixels in some columns of the picture that are bluer than red (data), or redder

@@ -13,6 +13,7 @@ use isotropy_core::{
 };
 use isotropy_diffusion as _;
 use isotropy_groups as _;
+use isotropy_networks as _;
 use std::sync::Arc;
 
 fn drive(json: &str) -> Arc<dyn Representation> {
@@ -98,14 +99,18 @@ fn symmetries_are_claimed_where_they_hold() {
     }
 }
 
+const FIELDS: [&str; 4] = ["conditional-langevin", "rejection", "repaint", "replacement"];
+
 #[test]
 fn registered_samplers_conform() {
     let catalogue = registry::catalogue().unwrap();
     let samplers: Vec<_> = catalogue
         .iter()
         .filter(|c| c.kind == "sampler" && c.crate_name == "isotropy-diffusion")
+        // Samplers of fields are tried where there are fields: in the catalogue-wide test.
+        .filter(|c| !FIELDS.contains(&c.name))
         .collect();
-    assert!(samplers.len() >= 15, "{}", samplers.len());
+    assert!(samplers.len() >= 11, "{}", samplers.len());
     for component in samplers {
         let config: Box<dyn SamplerConfig> = serde_json::from_str(component.example).unwrap();
         let results = check_sampler(config.build().unwrap().as_ref(), &Streams::new(3));

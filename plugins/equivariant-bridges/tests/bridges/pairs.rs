@@ -32,6 +32,21 @@ impl DatasetConfig for FortyConfig {
     }
 }
 
+/// Points of the plane, which are no pictures.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct PointsConfig {}
+
+#[typetag::serde(name = "points-of-the-plane")]
+impl DatasetConfig for PointsConfig {
+    fn spec(&self) -> Result<StateSpec> {
+        Ok(StateSpec::new(FieldSpec::new(&[2], Moves::Point)))
+    }
+
+    fn load(&self, _: &LoadContext) -> Result<Box<dyn Dataset>> {
+        unreachable!("refused by its shapes")
+    }
+}
+
 struct Forty;
 
 impl Dataset for Forty {
@@ -206,7 +221,7 @@ fn pairs_that_cannot_be_made_are_refused() {
     json["augment"] = json!({"type": "rotation", "dimension": 2});
     assert!(dataset(json).spec().is_err());
     let points = json!({
-        "type": "paired", "inner": {"type": "line-rays"}, "other_end": "edges"
+        "type": "paired", "inner": {"type": "points-of-the-plane"}, "other_end": "edges"
     });
     assert!(refusal(dataset(points).spec()).contains("pictures"));
 }

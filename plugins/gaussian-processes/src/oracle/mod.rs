@@ -107,7 +107,7 @@ impl Oracle {
         let (Some(index), [_, d]) = (index, &spec.value.shape[..]) else {
             return Err(Error::config(
                 "",
-                format!("this oracle is for fields: values [B, N, d] with their points in 'index'"),
+                "this oracle is for fields: values [B, N, d] with their points in 'index'",
             ));
         };
         let p = index.shape.last().copied().unwrap_or(0);

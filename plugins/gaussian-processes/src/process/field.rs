@@ -213,9 +213,10 @@ impl NoisingProcess for FieldProcess {
         let index = match spec.given(State::INDEX) {
             Some(index) if index.index_axis.is_some() => index,
             _ => {
-                return refuse(format!(
+                return refuse(
                     "the state needs its points in a context field 'index' along the index axis"
-                ));
+                        .into(),
+                );
             }
         };
         if spec.value.index_axis != Some(1) || spec.value.shape.len() != 2 {

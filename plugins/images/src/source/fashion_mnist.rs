@@ -42,7 +42,7 @@ static SOURCE: DataSource = DataSource {
     name: "fashion-mnist",
     summary: "Fashion-MNIST: 60,000 + 10,000 pictures of clothes, 28x28, 55 MB; Debian package dataset-fashion-mnist (31 MB)",
     licence: "MIT (Zalando SE)",
-    fetch: fetch,
+    fetch,
     complete: |folder| complete(folder, &FILES),
 };
 

@@ -40,7 +40,7 @@ static SOURCE: DataSource = DataSource {
     name: "histology",
     summary: "four microscope pictures (two of stained tissue), 0.9 MB; Python packages scikit-image 0.26.0 (14 MB) and stardist 0.9.2 (3 MB)",
     licence: "BSD-3-Clause (both packages)",
-    fetch: fetch,
+    fetch,
     complete: |folder| complete(folder, &FILES),
 };
 

@@ -11,6 +11,8 @@ mod neighbours;
 mod tensor_field;
 mod unet;
 
+use isotropy_diffusion as _;
+use isotropy_groups as _;
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 const F64: (Kind, Device) = (Kind::Double, Device::Cpu);

@@ -233,10 +233,10 @@ mod tests {
         std::fs::write(folder.join("lock"), "").unwrap();
         let partial = isotropy_data::write::partial(&folder.join("config.json"));
         std::fs::write(partial, "{").unwrap();
-        drop(RunFolder::open(folder, &json!({"name": "a"}), false).unwrap());
+        drop(RunFolder::open(folder, &json!({"name": "a"}), true).unwrap());
         let scratch = tempfile::tempdir().unwrap();
         std::fs::write(scratch.path().join("notes.txt"), "mine").unwrap();
-        assert!(RunFolder::open(scratch.path(), &json!({"name": "a"}), false).is_err());
+        assert!(RunFolder::open(scratch.path(), &json!({"name": "a"}), true).is_err());
     }
 
     #[test]

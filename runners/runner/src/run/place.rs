@@ -26,6 +26,8 @@ pub fn try_file(path: &Path, replace: bool) -> Result<()> {
         let message = format!("{}: there is no folder {}", path.display(), folder.display());
         return refuse(message, "make the folder first, or choose another file with --out");
     }
+    // The name itself (too long, say), then a file beside it.
+    path.try_exists().map_err(|error| unwritable(path, error))?;
     let attempt = partial(path);
     let tried = File::create(&attempt).and_then(|_| std::fs::remove_file(&attempt));
     tried.map_err(|error| unwritable(path, error))

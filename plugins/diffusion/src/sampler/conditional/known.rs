@@ -2,7 +2,7 @@
 
 use crate::observed;
 use crate::sampler::rule::Walk;
-use isotropy_core::{Aliasing, Error, NoisingProcess, Result, ScoreModel, State, Xi};
+use isotropy_core::{Aliasing, ClosedForm, Error, NoisingProcess, Result, ScoreModel, State, Xi};
 use tch::Tensor;
 
 /// Refuses what cannot have known points put beside the query: models that see no other number of
@@ -13,6 +13,12 @@ pub(super) fn joins(process: &dyn NoisingProcess, model: &dyn ScoreModel) -> Res
         return Err(Error::Unsupported(format!(
             "known points have no unwrapped coordinates, which points of {} carry",
             process.drive().name()
+        )));
+    }
+    if ClosedForm::HTerm.of(process).is_ok() {
+        return Err(Error::Unsupported(format!(
+            "{} is pinned at another end, which known points do not have",
+            process.name()
         )));
     }
     if model.any_number_of_points() {

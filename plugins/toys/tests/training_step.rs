@@ -11,6 +11,7 @@ use isotropy_core::{
 use isotropy_diffusion as _;
 use isotropy_groups as _;
 use isotropy_networks as _;
+use isotropy_toys as _;
 use tch::nn::{OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor};
 
