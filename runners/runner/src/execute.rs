@@ -105,7 +105,7 @@ pub fn finished(path: &Path) -> bool {
 /// process began with it.
 ///
 /// # Errors
-/// Configuration, data, numbers, interruption: see [`Error::exit_code`].
+/// Configuration, data, numbers, interruption: see [`isotropy_core::Error::exit_code`].
 pub fn execute(
     experiment: &Experiment,
     prepared: &Prepared,

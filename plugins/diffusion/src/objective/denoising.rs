@@ -8,7 +8,7 @@ use isotropy_core::{
     PredictionKind, Regression, Result, Root, Scale, ScoreModel, State, Xi, broadcast_mask,
     component, config,
 };
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use tch::{Reduction, Tensor};
 
 /// Regression of the prediction on its denoising target: mean over the batch of the error summed
@@ -100,7 +100,7 @@ impl ObjectiveConfig for DenoisingConfig {
         Ok(Box::new(Denoising {
             config: self.clone(),
             times: Draws::new(self.times),
-            hides: OnceLock::new(),
+            hides: Mutex::new(None),
         }))
     }
 }
@@ -112,12 +112,23 @@ const WIDEST: i64 = 64;
 struct Denoising {
     config: DenoisingConfig,
     times: Draws,
-    /// Whether the drive has coefficients that move nothing. Asked once, as an objective trains one
-    /// process: the answer is read from the device.
-    hides: OnceLock<bool>,
+    /// The drive that was asked last, and whether it has coefficients that move nothing: asked once,
+    /// since the answer is read from the device.
+    hides: Mutex<Option<(String, bool)>>,
 }
 
 impl Denoising {
+    /// [`hides`] of a drive, remembered.
+    fn hides(&self, fields: &dyn Drive, state: &State, like: &Xi) -> bool {
+        let drive = format!("{}: {}", fields.name(), fields.frame());
+        // A poisoned lock is harmless: the answer is only ever put in whole.
+        let mut kept = self.hides.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.as_ref() {
+            Some((asked, answer)) if *asked == drive => *answer,
+            _ => kept.insert((drive, hides(fields, state, like))).1,
+        }
+    }
+
     fn error(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
         match self.config.error {
             ErrorNorm::Squared => prediction.mse_loss(target, Reduction::Sum),
@@ -328,7 +339,7 @@ impl Objective for Denoising {
                 return Ok(None);
             }
             let (fields, noisy) = (process.fields(), &perturbed.noisy);
-            if *self.hides.get_or_init(|| hides(fields, noisy, &heads[0])) {
+            if self.hides(fields, noisy, &heads[0]) {
                 horizontal = Some(projection(fields, noisy, &heads[0]));
             }
         }
