@@ -219,7 +219,7 @@ impl Kernel {
     }
 
     /// The coordinates that the conversions take: `tau - shift end`, with the known end of the
-    /// process ([`NoisingProcess::known_end`](crate::NoisingProcess::known_end)); `tau` itself where
+    /// process ([`KernelLaw::known_end`](crate::KernelLaw::known_end)); `tau` itself where
     /// there is none.
     pub fn centred(&self, tau: &Xi, end: Option<&Xi>) -> Xi {
         let (Some(shift), Some(end)) = (&self.shift, end) else { return tau.clone() };
