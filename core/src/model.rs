@@ -83,10 +83,11 @@ pub trait ScoreModel {
         None
     }
 
-    /// The prediction (not for training) together with products of vectors and its Jacobian, where the model has them
-    /// cheaper than a graph has: several share one evaluation. `None` where it has not. Only models that know of a state
-    /// no more than its value and context can have them. Nothing is recorded for differentiation. A wrapper changes
-    /// the Jacobian, so it is not asked of the model inside.
+    /// The prediction (not for training) together with products of vectors and its Jacobian,
+    /// where the model has them cheaper than a graph has: several share one evaluation. `None`
+    /// where it has not. Only models that know of a state no more than its value and context can
+    /// have them. Nothing is recorded for differentiation. A wrapper changes the Jacobian, so it
+    /// is not asked of the model inside.
     ///
     /// # Errors
     /// As for [`ScoreModel::predict`].

@@ -471,9 +471,10 @@ pub fn has_score(process: &str, kind: PredictionKind) -> Result<()> {
 }
 
 /// Whether a drift in the coefficients and white noise in them are symmetric, found out on random
-/// states of these shapes ([`Representation::random_state`]; to 1e-6, wider by the approximation error of the action): the drive must
-/// know how to transport, transport must keep the length of coefficients, and the drift at the moved
-/// point must be the moved drift. Sufficient for p_t to stay invariant (spdm.md 1.2).
+/// states of these shapes ([`Representation::random_state`]; to 1e-6, wider by the approximation
+/// error of the action): the drive must know how to transport, transport must keep the length of
+/// coefficients, and the drift at the moved point must be the moved drift. Sufficient for p_t to
+/// stay invariant (spdm.md 1.2).
 ///
 /// # Errors `Unsupported` with the reason when one of them is not.
 pub fn probe_symmetry(

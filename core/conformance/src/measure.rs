@@ -1,4 +1,5 @@
-//! What checks share, and what the tests of a plugin may use: kinds, tolerances, error measures, and the table of results.
+//! What checks share, and what the tests of a plugin may use: kinds, tolerances, error measures, and
+//! the table of results.
 
 use super::CheckResult;
 use crate::panics::first_line;

@@ -8,7 +8,7 @@ use tch::Tensor;
 /// Not a check: prints what distances between sets of usual sizes cost. Run with `--ignored
 /// --nocapture`.
 #[test]
-#[ignore = "prints times"]
+#[ignore = "prints times for a person to compare; it judges nothing"]
 fn times_of_metrics() {
     let options = (tch::Kind::Float, tch::Device::Cpu);
     let points = |count| Tensor::randn([count, 2], options) * 5.0;

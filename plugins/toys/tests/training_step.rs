@@ -335,7 +335,7 @@ fn what_the_stabiliser_hides_does_not_count() {
 
 /// Not a check: prints what the parts of a training step cost. Run with `--ignored --nocapture`.
 #[test]
-#[ignore = "prints times"]
+#[ignore = "prints times for a person to compare; it judges nothing"]
 fn times_of_the_parts_of_a_step() {
     tch::set_num_threads(1);
     let (spec, dataset) = data(r#"{"type": "gaussian-mixture-2d"}"#);

@@ -310,7 +310,7 @@ fn averages_follow_their_recursion_and_survive_a_checkpoint() {
 /// Not a check: prints what a step costs. `cargo test --release -p isotropy-runner --test optimizer -- --ignored
 /// --nocapture`
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "prints times for a person to compare; it judges nothing"]
 fn toy_train_step_timing() {
     tch::set_num_threads(1);
     let store = nn::VarStore::new(Device::Cpu);
